@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+// The command line: one file a command in src/commands/, listed here.
+import yargs from 'yargs';
+import { hideBin } from 'yargs/helpers';
+import { UserError } from './errors.js';
+
+const cli = yargs(hideBin(process.argv))
+  .scriptName('draftalign')
+  .usage('$0 <command>\n\nTrains block-diffusion drafters that autoregressive verifiers accept.')
+  .demandCommand(1, 'Name a command; `draftalign --help` lists them.')
+  .strict()
+  .fail((message, error, parser) => {
+    if (error instanceof UserError) console.error(`draftalign: ${error.message}`);
+    else if (error) console.error(error);
+    else console.error(`${parser.help()}\n\ndraftalign: ${message}`);
+    process.exit(1);
+  });
+
+await cli.parseAsync();
