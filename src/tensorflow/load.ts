@@ -1,39 +1,87 @@
-// Loads native TensorFlow, once per process.
+// Loads native TensorFlow, once per process, setting it up at the first use on a machine.
 import { createRequire } from 'node:module';
-import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
-import * as util from 'node:util';
 import type * as TensorFlow from '@tensorflow/tfjs-node-gpu';
+import { UserError } from '../errors.js';
+import type { Installation } from './installation.js';
+import { ensureTensorflow } from './setup.js';
+import type { Log } from './setup.js';
 
 export interface LoadOptions {
-  /** Threads of one operation and across operations; default: TensorFlow's own choice (all cores). */
+  /** Threads that one operation may use, and operations that may run side by side; default: all cores. */
   threads?: number;
+  /** Compile recorded graphs with XLA. Seconds more at the first step, less time at each later one. */
+  xla?: boolean;
+  /** Where set-up tells its progress; default: standard error. */
+  log?: Log;
 }
 
-let loaded: Promise<typeof TensorFlow> | undefined;
-
-/** Loads TensorFlow (setting it up first where it is missing) and returns tfjs with its native backend. */
-export function loadTensorflow(options: LoadOptions = {}): Promise<typeof TensorFlow> {
-  loaded ??= load(options);
-  return loaded;
+interface Loaded {
+  tensorflow: typeof TensorFlow;
+  installation: Installation;
+  options: LoadOptions;
 }
 
-async function load(options: LoadOptions): Promise<typeof TensorFlow> {
-  process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '3';
+let loading: Promise<Loaded> | undefined;
+
+/**
+ * Loads TensorFlow (setting it up first where it is missing) and returns tfjs with its native backend, the one that
+ * all of draftalign computes with. Later calls return the same; threads and XLA are fixed by the first.
+ * @throws UserError where TensorFlow cannot be set up or its library does not load.
+ */
+export async function loadTensorflow(options: LoadOptions = {}): Promise<typeof TensorFlow> {
+  return (await loadWithInstallation(options)).tensorflow;
+}
+
+/** As `loadTensorflow`, and says which installation it was. */
+export async function loadWithInstallation(options: LoadOptions = {}): Promise<Loaded> {
+  loading ??= load(options);
+  try {
+    return await loading;
+  } catch (error) {
+    loading = undefined;
+    throw error;
+  }
+}
+
+async function load(options: LoadOptions): Promise<Loaded> {
+  const installation = await ensureTensorflow(options.log);
+  setEnvironment(options);
+  defineIsNullOrUndefined();
+  const requireHere = createRequire(import.meta.url);
+  // tfjs-node asks node-pre-gyp where its addon lies; ours lies in the per-user cache, so we answer in its place.
+  const requireFromBinding = createRequire(requireHere.resolve('@tensorflow/tfjs-node-gpu/package.json'));
+  const locator = requireFromBinding.resolve('@mapbox/node-pre-gyp');
+  requireFromBinding.cache[locator] = { id: locator, filename: locator, loaded: true, exports: { find: () => installation.addon } } as unknown as NodeJS.Module;
+  try {
+    const tensorflow = requireHere('@tensorflow/tfjs-node-gpu') as typeof TensorFlow;
+    return { tensorflow, installation, options };
+  } catch (error) {
+    throw new UserError(
+      `TensorFlow's library does not load: ${(error as Error).message}\n` + `It lies in ${installation.folder}. Delete that folder and run \`draftalign setup\` to make it anew.`,
+    );
+  }
+}
+
+/** TensorFlow reads these when its library is loaded. What the user has set stays. */
+function setEnvironment(options: LoadOptions): void {
+  const set = (name: string, value: string): void => {
+    process.env[name] ??= value;
+  };
+  set('TF_CPP_MIN_LOG_LEVEL', '2');
+  // One line about oneDNN is logged whatever the level is; nothing in it concerns the user.
+  set('TF_CPP_MAX_VLOG_LEVEL', '0');
   if (options.threads !== undefined) {
     process.env['TF_NUM_INTRAOP_THREADS'] = String(options.threads);
-    process.env['OMP_NUM_THREADS'] = String(options.threads);
+    process.env['TF_NUM_INTEROP_THREADS'] = String(options.threads);
   }
-  const requireHere = createRequire(import.meta.url);
-  const requireFromNode = createRequire(requireHere.resolve('@tensorflow/tfjs-node-gpu/package.json'));
-  const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
-  const addon = join(cache, 'draftalign/tensorflow/cpu-2.21.0-tfjs-4.22.0/lib/napi-v8/tfjs_binding.node');
-  if (!existsSync(addon)) throw new Error(`no TensorFlow at ${addon}`);
-  // tfjs-node asks node-pre-gyp where its addon lies; ours lies in the per-user cache.
-  const locator = requireFromNode.resolve('@mapbox/node-pre-gyp');
-  requireFromNode.cache[locator] = { id: locator, filename: locator, loaded: true, exports: { find: () => addon } } as unknown as NodeJS.Module;
-  const legacy = createRequire(import.meta.url)('node:util') as typeof util & { isNullOrUndefined?: (value: unknown) => boolean };
-  legacy.isNullOrUndefined ??= (value) => value === null || value === undefined;
-  return requireHere('@tensorflow/tfjs-node-gpu') as typeof TensorFlow;
+  if (options.xla === true) {
+    const flags = process.env['TF_XLA_FLAGS'];
+    process.env['TF_XLA_FLAGS'] = `${flags === undefined ? '' : `${flags} `}--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit`;
+  }
+}
+
+/** tfjs-node calls `util.isNullOrUndefined`, which Node 23 removed. */
+function defineIsNullOrUndefined(): void {
+  const util = createRequire(import.meta.url)('node:util') as { isNullOrUndefined?: (value: unknown) => boolean };
+  util.isNullOrUndefined ??= (value) => value === null || value === undefined;
 }
