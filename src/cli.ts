@@ -2,11 +2,15 @@
 // The command line: one file a command in src/commands/, listed here.
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
+import { doctorCommand } from './commands/doctor.js';
+import { setupCommand } from './commands/setup.js';
 import { UserError } from './errors.js';
 
 const cli = yargs(hideBin(process.argv))
   .scriptName('draftalign')
   .usage('$0 <command>\n\nTrains block-diffusion drafters that autoregressive verifiers accept.')
+  .command(doctorCommand)
+  .command(setupCommand)
   .demandCommand(1, 'Name a command; `draftalign --help` lists them.')
   .strict()
   .fail((message, error, parser) => {

@@ -1,0 +1,40 @@
+// Runs the test files of test/ with node's own runner, on any supported Node version, and ends with `N passed, N failed`.
+// `npm test -- PART` runs the files whose path holds PART.
+import { readdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { packageRoot } from '../src/package-root.js';
+import { ensureTensorflow } from '../src/tensorflow/setup.js';
+
+const folder = join(packageRoot(), 'dist', 'test');
+const part = process.argv[2] ?? '';
+const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.test.js') && (name.startsWith('faults/') ? part.startsWith('faults') : true))
+  .map((name) => join(folder, name))
+  .filter((path) => relative(folder, path).includes(part))
+  .sort();
+if (files.length === 0) {
+  console.error(`no test file has "${part}" in its path below ${folder}`);
+  process.exit(1);
+}
+
+await ensureTensorflow();
+
+const counts = { passed: 0, failed: 0, skipped: 0 };
+const stream = run({ files, concurrency: 2 });
+const isSuite = (event: { details: object }): boolean => (event.details as { type?: string }).type === 'suite';
+// A file that dies outside its tests is reported as a failed test of its own.
+stream.on('test:pass', (event) => {
+  if (isSuite(event)) return;
+  if (event.skip !== undefined && event.skip !== false) counts.skipped++;
+  else counts.passed++;
+});
+stream.on('test:fail', (event) => {
+  if (!isSuite(event)) counts.failed++;
+});
+stream.on('end', () => {
+  console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+  if (counts.failed > 0 || counts.passed === 0) process.exitCode = 1;
+});
+stream.compose(new spec()).pipe(process.stdout);
