@@ -1,7 +1,7 @@
 // A lock file that names its process: at most one holder, and a lock whose process is gone is recognised as stale.
 // The file is linked into place with its content already in it, so no reader ever sees half a lock.
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
@@ -85,18 +85,26 @@ export async function acquireLock(path: string): Promise<() => Promise<void>> {
   }
 }
 
-/** Moves a stale lock aside before deleting it: of several processes that found it stale, one does so. */
+/**
+ * Deletes a stale lock. Only the maker of the `.clearing` file may, and it looks again first: so a lock that another
+ * process has taken meanwhile is never deleted.
+ */
 async function removeStale(path: string): Promise<void> {
-  const aside = `${path}.${randomUUID()}`;
+  const clearing = `${path}.clearing`;
   try {
-    await rename(path, aside);
-  } catch {
+    await writeFile(clearing, '', { flag: 'wx' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    // Held for a moment only; one this old was left by a process killed in that moment.
+    const age = await stat(clearing).then((found) => Date.now() - found.mtimeMs, () => 0);
+    if (age > 10_000) await rm(clearing, { force: true });
+    await new Promise((resolve) => setTimeout(resolve, 5));
     return;
   }
-  const holder = await readLock(aside);
-  if (holder !== undefined && !isStale(holder)) {
-    // Someone took the lock between our look and our rename: give it back.
-    await link(aside, path).catch(() => undefined);
+  try {
+    const holder = await readLock(path);
+    if (holder === undefined || isStale(holder)) await rm(path, { force: true });
+  } finally {
+    await rm(clearing, { force: true });
   }
-  await rm(aside, { force: true });
 }
