@@ -59,7 +59,7 @@ async function install(variant: Variant, folder: string, log: Log): Promise<Inst
   } else {
     reasons.push(`Python wheel: ${missing.join('; ')}`);
   }
-  log(`The wheel route does not work here (${reasons[0]!.split('\n')[0]}); trying the npm package's own installer.`);
+  log("  this route does not work here; trying the npm package's own installer");
   try {
     await runOwnInstaller();
     const installed = findInstallation(variant);

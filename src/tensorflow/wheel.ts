@@ -53,7 +53,9 @@ export async function installFromWheel(variant: Variant, folder: string, log: Lo
 }
 
 function download(requirements: string[], folder: string): Promise<string> {
-  const platform = ['--python-version', '3.11', '--implementation', 'cp', '--platform', 'manylinux_2_27_x86_64'];
+  // pip takes a platform tag literally, and the packages carry several: every glibc from 2.17 to the one that TensorFlow asks for.
+  const platforms = ['manylinux2014_x86_64', ...Array.from({ length: 11 }, (_, i) => `manylinux_2_${17 + i}_x86_64`)];
+  const platform = ['--python-version', '3.11', '--implementation', 'cp', ...platforms.flatMap((tag) => ['--platform', tag])];
   return runProgram(python, ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', '--disable-pip-version-check', '--quiet', ...platform, '--dest', folder, ...requirements]);
 }
 
