@@ -1,5 +1,7 @@
 // Loads native TensorFlow, once per process, setting it up at the first use on a machine.
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import type * as TensorFlow from '@tensorflow/tfjs-node-gpu';
 import { UserError } from '../errors.js';
 import type { Installation } from './installation.js';
@@ -45,7 +47,7 @@ export async function loadWithInstallation(options: LoadOptions = {}): Promise<L
 
 async function load(options: LoadOptions): Promise<Loaded> {
   const installation = await ensureTensorflow(options.log);
-  setEnvironment(options);
+  setEnvironment(options, installation);
   defineIsNullOrUndefined();
   const requireHere = createRequire(import.meta.url);
   // tfjs-node asks node-pre-gyp where its addon lies; ours lies in the per-user cache, so we answer in its place.
@@ -63,13 +65,11 @@ async function load(options: LoadOptions): Promise<Loaded> {
 }
 
 /** TensorFlow reads these when its library is loaded. What the user has set stays. */
-function setEnvironment(options: LoadOptions): void {
+function setEnvironment(options: LoadOptions, installation: Installation): void {
   const set = (name: string, value: string): void => {
     process.env[name] ??= value;
   };
   set('TF_CPP_MIN_LOG_LEVEL', '2');
-  // One line about oneDNN is logged whatever the level is; nothing in it concerns the user.
-  set('TF_CPP_MAX_VLOG_LEVEL', '0');
   if (options.threads !== undefined) {
     process.env['TF_NUM_INTRAOP_THREADS'] = String(options.threads);
     process.env['TF_NUM_INTEROP_THREADS'] = String(options.threads);
@@ -78,6 +78,9 @@ function setEnvironment(options: LoadOptions): void {
     const flags = process.env['TF_XLA_FLAGS'];
     process.env['TF_XLA_FLAGS'] = `${flags === undefined ? '' : `${flags} `}--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit`;
   }
+  // XLA on a GPU compiles with CUDA's own tools; where they came with the wheel, this says where.
+  const cudaTools = join(installation.folder, 'deps', 'nvidia', 'cuda_nvcc');
+  if (installation.variant === 'cuda' && existsSync(cudaTools)) set('XLA_FLAGS', `--xla_gpu_cuda_data_dir=${cudaTools}`);
 }
 
 /** tfjs-node calls `util.isNullOrUndefined`, which Node 23 removed. */
