@@ -7,13 +7,14 @@ import { LineCounter, parse, parseDocument, stringify, type Document } from 'yam
 import { UserError } from '../errors.js';
 import { packageRoot } from '../package-root.js';
 import { configJsonSchema } from './json-schema.js';
-import { expandObjective, needsTeacher, type LossTermConfig } from './losses.js';
+import type { ObjectiveTerm } from '../../losses/terms.js';
+import { distillingTerms, expandObjective } from './losses.js';
 import { describeProblems, formatPath, type Problem } from './problems.js';
 import { configSchema, type ParsedConfig } from './schema.js';
 
 /** A config that is complete: all defaults, the objective as its terms, all paths absolute. */
 export interface Config extends Omit<ParsedConfig, 'losses'> {
-  losses: LossTermConfig[];
+  losses: ObjectiveTerm[];
 }
 
 export interface LoadConfigOptions {
@@ -120,12 +121,11 @@ function contradictions(config: ParsedConfig): Problem[] {
       message: `found ${drafter.keyValueHeads}; it must divide the ${drafter.heads} heads`,
     });
   }
-  const terms = expandObjective(config.losses, drafter.blockSize);
-  const distilling = terms.filter(needsTeacher);
+  const distilling = distillingTerms(expandObjective(config.losses, drafter.blockSize));
   if (distilling.length > 0 && data.cache === null && capture.mode === 'cached' && capture.topLogProbs === 0) {
     problems.push({
       path: ['capture', 'topLogProbs'],
-      message: `found 0, but ${[...new Set(distilling.map((term) => term.term))].join(' and ')} needs the target's log-probabilities: 32 is a good start`,
+      message: `found 0, but ${distilling.join(' and ')} needs the target's log-probabilities: 32 is a good start`,
     });
   }
   return problems;

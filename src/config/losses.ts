@@ -1,52 +1,45 @@
 // The objective in a config: a list of weighted terms, or the name of one. Names are shorthands only: they are expanded
 // into their list, which is what the run folder's config shows.
 import { z } from 'zod';
-
-const share = z.number().gt(0).max(1);
+import { lossDescriptions, needsTeacher, type LossDescription, type LossName, type ObjectiveTerm, type OptionDescription } from '../../losses/terms.js';
 
 /** A number, or one that moves linearly over the first `over` of the run and then stays. */
-function schedule(number: z.ZodNumber) {
-  return z.union([
-    number,
-    z.strictObject({ from: number, to: number, over: share.default(0.25).describe('Share of the run after which `to` is reached.') }),
-  ]);
+function scheduleOf(number: z.ZodNumber) {
+  const over = z.number().gt(0).max(1).default(0.25).describe('Share of the run after which `to` is reached.');
+  return z.union([number, z.strictObject({ from: number, to: number, over })]);
 }
 
-const weight = (value: number) =>
-  schedule(z.number().min(0)).default(value).describe('Factor of the term in the total; a number, or a schedule {from, to, over}.');
-const gamma = z
-  .union([z.literal('auto'), z.null(), ...schedule(z.number().gt(0)).options])
-  .default('auto')
-  .describe('Slot k weighs exp(-(k-1)/gamma); null is uniform; auto follows the block size (10 at 16, 5 at 10, 4 at 8).');
-const on = z
-  .enum(['crossEntropy', 'kl', 'totalVariation'])
-  .default('crossEntropy')
-  .describe('What a slot pays. kl and totalVariation need the target\'s log-probabilities (capture.topLogProbs).');
+function optionSchema(name: string, option: OptionDescription): z.ZodType {
+  if (option.kind === 'choice') return z.enum(option.choices as [string, ...string[]]).default(option.default as string).describe(option.summary);
+  let number = z.number();
+  if (option.minimum !== undefined) number = option.exclusiveMinimum ? number.gt(option.minimum) : number.min(option.minimum);
+  if (option.maximum !== undefined) number = number.max(option.maximum);
+  // The decay's default follows the block size.
+  if (name === 'gamma') {
+    const summary = `${option.summary} auto: 10 at block size 16, 5 at 10, 4 at 8.`;
+    return z.union([z.literal('auto'), z.null(), scheduleOf(number)]).default('auto').describe(summary);
+  }
+  const value: z.ZodType = option.kind === 'schedule' ? scheduleOf(number) : number;
+  return (option.nullable ? value.nullable() : value).default(option.default as never).describe(option.summary);
+}
 
-const termSchema = z.discriminatedUnion('term', [
-  z.strictObject({ term: z.literal('positionalWeighting'), gamma, on, weight: weight(1) }),
-  z.strictObject({
-    term: z.literal('firstErrorFocal'),
-    focusing: z.number().min(0).default(0).describe('Exponent f of (1-p)^f.'),
-    weight: weight(0.3),
-  }),
-  z.strictObject({ term: z.literal('chain'), weight: weight(40) }),
-  z.strictObject({
-    term: z.literal('dpace'),
-    alpha: z.number().min(0).max(1).default(0.5).describe('How far the slots\' probabilities are lifted towards 1.'),
-    on,
-    weight: weight(1),
-  }),
-  z.strictObject({ term: z.literal('forwardKl'), weight: weight(1) }),
-  z.strictObject({ term: z.literal('totalVariation'), weight: weight(1) }),
-  z.strictObject({ term: z.literal('acceptanceChain'), weight: weight(5) }),
-]);
+function termSchemaOf(term: LossName, { summary, source, weight, options }: LossDescription) {
+  return z
+    .strictObject({
+      term: z.literal(term),
+      ...Object.fromEntries(Object.entries(options).map(([name, option]) => [name, optionSchema(name, option)])),
+      weight: scheduleOf(z.number().min(0)).default(weight).describe('Factor of the term in the total: a number, or a schedule {from, to, over}.'),
+      name: z.string().min(1).optional().describe('What its metrics are called; default: the term.'),
+    })
+    .describe(`${summary} (${source})`);
+}
 
-/** One term of the objective, defaults in place. */
-export type LossTermConfig = z.output<typeof termSchema>;
-type LossTermInput = z.input<typeof termSchema>;
-/** A number that may move over the run. */
-export type Schedule = number | { from: number; to: number; over: number };
+/** A term as a config may hold it: `gamma` still to be filled in. */
+type WithAuto<Term> = Term extends { gamma?: infer Gamma } ? Omit<Term, 'gamma'> & { gamma?: Gamma | 'auto' } : Term;
+type TermInput = WithAuto<ObjectiveTerm>;
+
+const termSchemas = Object.entries(lossDescriptions).map(([name, description]) => termSchemaOf(name as LossName, description));
+const termSchema = z.discriminatedUnion('term', termSchemas as [(typeof termSchemas)[0]]) as unknown as z.ZodType<TermInput, TermInput>;
 
 /**
  * The named objectives. `paper` is the stack of arXiv 2606.11552; `weighting` and `first-error` are its first stages,
@@ -68,7 +61,7 @@ export const namedObjectives = {
   kl: [{ term: 'positionalWeighting', on: 'kl' }],
   'kl-dpace': [{ term: 'dpace', on: 'kl' }],
   best: [{ term: 'dpace', on: 'kl' }],
-} satisfies Record<string, LossTermInput[]>;
+} satisfies Record<string, TermInput[]>;
 
 export type ObjectiveName = keyof typeof namedObjectives;
 const objectiveNames = Object.keys(namedObjectives) as [ObjectiveName, ...ObjectiveName[]];
@@ -78,12 +71,10 @@ export const lossesSchema = z
   .default('paper')
   .describe('The objective: a named one, or a list of terms.');
 
-/** The terms of an objective: a name expanded, `gamma: auto` replaced by the number for the block size. */
-export function expandObjective(losses: z.output<typeof lossesSchema>, blockSize: number): LossTermConfig[] {
+/** The terms of an objective: a name expanded, all options in place, `gamma: auto` replaced by the number for the block size. */
+export function expandObjective(losses: z.output<typeof lossesSchema>, blockSize: number): ObjectiveTerm[] {
   const terms = typeof losses === 'string' ? z.array(termSchema).parse(namedObjectives[losses]) : losses;
-  return terms.map((term) =>
-    term.term === 'positionalWeighting' && term.gamma === 'auto' ? { ...term, gamma: defaultGamma(blockSize) } : term,
-  );
+  return terms.map((term) => ('gamma' in term && term.gamma === 'auto' ? { ...term, gamma: defaultGamma(blockSize) } : term) as ObjectiveTerm);
 }
 
 /** γ by block size: DFlash's 4 at K=8 and 5 at 10 (arXiv 2602.06036), 10 at 16 (arXiv 2606.11552, its best), linear between, in proportion beyond. */
@@ -94,8 +85,7 @@ export function defaultGamma(blockSize: number): number {
   return (blockSize * 10) / 16;
 }
 
-/** Whether a term needs the target's distribution beside the labels. */
-export function needsTeacher(term: LossTermConfig): boolean {
-  if ('on' in term) return term.on !== 'crossEntropy';
-  return term.term === 'forwardKl' || term.term === 'totalVariation' || term.term === 'acceptanceChain';
+/** Names of the terms that need the target's distribution beside the labels. */
+export function distillingTerms(terms: readonly ObjectiveTerm[]): string[] {
+  return [...new Set(terms.filter((term) => needsTeacher([term])).map((term) => term.term))];
 }

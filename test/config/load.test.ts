@@ -53,7 +53,7 @@ test('all problems of a config are told at once, each with its place, what was f
     /losses\.0\.weight: found -1 .* allowed: a number at least 0, or a section with from, to, over/,
     /losses\.1\.term: .*chian.*did you mean `chain`\?/,
     /losses\.2\.gama: no such key; did you mean `gamma`\?/,
-    /losses\.2\.on: .*one of crossEntropy, kl, totalVariation.*did you mean `kl`\?/,
+    /losses\.2\.on: .*one of crossEntropy, kl, totalVariation, blend.*did you mean `kl`\?/,
     /optimizer\.schedule: .*did you mean `cosine`\?/,
     /optimizer\.warmup: found 3 \(number\); allowed: a number at least 0 and at most 1/,
     /trainning: no such key; did you mean `training`\?/,
@@ -80,7 +80,7 @@ test('overrides are YAML, reach into lists and sections, and their mistakes are 
   const config = parseConfig(small, { set });
   assert.equal(config.training.batchSize, 4);
   assert.deepEqual(config.drafter.taps, [0, 2]);
-  assert.deepEqual(config.losses, [{ term: 'chain', weight: 2 }]);
+  assert.deepEqual(config.losses, [{ term: 'chain', denominator: 'validSlots', weight: 2 }]);
   assert.match(messageOf(small, ['training.batchsize=4']), /training\.batchsize: no such key; did you mean `batchSize`\? \(from --set\)/);
   assert.match(messageOf(small, ['training']), /expected key=value/);
   assert.match(messageOf(small, ['a=[']), /not YAML/);
@@ -93,9 +93,9 @@ test('named objectives expand to their terms, γ following the block size', () =
     assert.ok(parseConfig({ ...small, losses: name, capture: { topLogProbs: 8 } }).losses.length > 0);
   }
   assert.deepEqual(parseConfig({ ...small, losses: 'paper' }).losses, [
-    { term: 'positionalWeighting', gamma: 10, on: 'crossEntropy', weight: 1 },
-    { term: 'firstErrorFocal', focusing: 0, weight: 0.3 },
-    { term: 'chain', weight: 40 },
+    { term: 'positionalWeighting', gamma: 10, on: 'crossEntropy', eta: 3, denominator: 'weights', weight: 1 },
+    { term: 'firstErrorFocal', focusing: 0, on: 'crossEntropy', eta: 3, denominator: 'blocksWithError', weight: 0.3 },
+    { term: 'chain', denominator: 'validSlots', weight: 40 },
   ]);
   assert.equal(parseConfig(small).losses.length, 3);
   assert.deepEqual([4, 8, 10, 16, 32].map(defaultGamma), [2, 4, 5, 10, 20]);
