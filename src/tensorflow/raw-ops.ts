@@ -58,3 +58,9 @@ export function tensorScatterMin(x: Tensor, indices: Tensor, updates: Tensor): T
     [x, indices, updates],
   );
 }
+
+/** `whenTrue` where the bool scalar `flag` is true, else `whenFalse` (same shape). tfjs's `where` would make a mask of the full shape first. */
+export function selectWhole<T extends Tensor>(flag: Tensor, whenTrue: T, whenFalse: T): T {
+  const backend = nativeBackend();
+  return backend.executeSingleOutput('SelectV2', [typeAttribute(backend, 'T', whenTrue.dtype)], [flag, whenTrue, whenFalse]) as T;
+}

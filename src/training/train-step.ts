@@ -1,0 +1,213 @@
+// The training step, written once: block embeddings, drafter, scores, objective, gradients, clipping, AdamW. It is a function
+// of variables and inputs that reads nothing back and branches on no value, so the same lines run eagerly and as one recorded graph.
+// Unusual: a step whose loss or gradient is not finite leaves every variable as it was, by a selection inside the graph.
+import type { Scalar, Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
+import { combine, differentiatedScores, scoreHidden, type BlockScores, type HiddenTeacher, type ObjectiveTerm, type TopKTeacher } from '../../losses/index.js';
+import { drafterBlocks, drafterContext } from '../models/drafter.js';
+import type { DrafterConfig } from '../models/drafter-config.js';
+import type { StepVariable } from '../tensorflow/graph.js';
+import { tf } from '../tensorflow/ops.js';
+import { gatherRows, selectWhole } from '../tensorflow/raw-ops.js';
+import { adamwUpdate, clipByGlobalNorm, takesDecay, type AdamwSettings } from './optimizer.js';
+
+export type Variables = Record<string, StepVariable>;
+export type Tensors = Record<string, Tensor>;
+
+/** What a step needs to know beside its tensors. */
+export interface TrainStepOptions {
+  drafter: DrafterConfig;
+  /** Names of the drafter's weights, which are trained. */
+  weightNames: readonly string[];
+  objective: readonly ObjectiveTerm[];
+  optimizer: AdamwSettings & { maxGradientNorm: number | null };
+  /** Batches whose gradients one update averages. */
+  accumulate: number;
+  /** Features (and teacher) of a batch; default: what the inputs hold, as a cache gives them. */
+  readTarget?: (variables: Variables, inputs: Tensors) => TargetReading;
+}
+
+/** What the target says about a batch. */
+export interface TargetReading {
+  /** Concatenated tap outputs, float32 `[B, S, T·D]`. */
+  features: Tensor3D;
+  teacher?: TopKTeacher | HiddenTeacher;
+}
+
+/** Names of the step's variables. */
+export const variableName = {
+  weight: (name: string) => `drafter/${name}`,
+  firstMoment: (name: string) => `moment1/${name}`,
+  secondMoment: (name: string) => `moment2/${name}`,
+  /** Sum of gradients since the last update; only where gradients are accumulated. */
+  gradient: (name: string) => `gradient/${name}`,
+  /** Updates made so far, float32 scalar: the `t` of AdamW. Skipped ones do not count. */
+  updates: 'updates',
+  embedding: 'target/embedding',
+  head: 'target/head',
+};
+
+/**
+ * One batch, one update. Inputs: `inputIds` int32 `[B, S]`, `anchors` int32 `[B, N]`, `labels` int32 and `valid` float32 `[M, J]`,
+ * `features` float32 `[B, S, T·D]`, `learningRate` scalar, the objective's scheduled values by name as scalars, and for a top-k teacher
+ * `topkIds` int32 and `topkLogProbs` float32 `[M, J, k]`. Outputs: those of `blockLoss` and `gradientNorm`, `finite` (1 or 0), `updates`.
+ */
+export function trainStep(options: TrainStepOptions): (variables: Variables, inputs: Tensors) => Tensors {
+  return (variables, inputs) => {
+    const { gradients, outputs } = lossAndGradients(options, variables, inputs);
+    return { ...outputs, ...applyGradients(options, variables, inputs, gradients, outputs['loss'] as Scalar) };
+  };
+}
+
+/** One batch whose gradients are added to the accumulators; inputs as `trainStep`, without the learning rate. Outputs: those of `blockLoss`. */
+export function accumulateStep(options: TrainStepOptions): (variables: Variables, inputs: Tensors) => Tensors {
+  return (variables, inputs) => {
+    const { gradients, outputs } = lossAndGradients(options, variables, inputs);
+    for (const name of options.weightNames) {
+      const sum = variables[variableName.gradient(name)]!;
+      sum.assign(tf.add(sum.read(), gradients[name]!));
+    }
+    return outputs;
+  };
+}
+
+/** The update from accumulated gradients, which it clears. Inputs: `learningRate`. Outputs: `gradientNorm`, `finite`, `updates`. */
+export function applyStep(options: TrainStepOptions): (variables: Variables, inputs: Tensors) => Tensors {
+  return (variables, inputs) => {
+    const sums = options.weightNames.map((name) => [name, variables[variableName.gradient(name)]!] as const);
+    const gradients = Object.fromEntries(sums.map(([name, sum]) => [name, tf.div(sum.read(), options.accumulate)]));
+    const outputs = applyGradients(options, variables, inputs, gradients);
+    for (const [, sum] of sums) sum.assign(tf.zeros(sum.shape));
+    return outputs;
+  };
+}
+
+/** The objective of a batch without gradients, for validation. Inputs as `trainStep`, without the learning rate. */
+export function lossStep(options: TrainStepOptions): (variables: Variables, inputs: Tensors) => Tensors {
+  return (variables, inputs) => {
+    const weights = Object.fromEntries(options.weightNames.map((name) => [name, variables[variableName.weight(name)]!.read()]));
+    return blockLoss(options, variables, inputs, options.readTarget?.(variables, inputs) ?? readInputs(inputs), weights, false);
+  };
+}
+
+function lossAndGradients(options: TrainStepOptions, variables: Variables, inputs: Tensors): { gradients: Tensors; outputs: Tensors } {
+  const { weightNames } = options;
+  const reading = options.readTarget?.(variables, inputs) ?? readInputs(inputs);
+  let outputs: Tensors = {};
+  // What is reported is made while the gradient's scope is open, which would dispose it: it is kept, and handed out as copies.
+  const differentiate = tf.valueAndGrads((...tensors: Tensor[]) => {
+    const weights = Object.fromEntries(weightNames.map((name, index) => [name, tensors[index]!]));
+    const { loss, ...reported } = blockLoss(options, variables, inputs, reading, weights, true);
+    outputs = Object.fromEntries(Object.entries(reported).map(([name, tensor]) => [name, tf.keep(tensor)]));
+    return loss as Scalar;
+  });
+  const { value, grads } = differentiate(weightNames.map((name) => variables[variableName.weight(name)]!.read()));
+  const handedOut = Object.fromEntries(
+    Object.entries(outputs).map(([name, tensor]) => {
+      const copy = tf.clone(tensor);
+      tensor.dispose();
+      return [name, copy];
+    }),
+  );
+  return {
+    gradients: Object.fromEntries(weightNames.map((name, index) => [name, grads[index]!])),
+    outputs: { ...handedOut, loss: value },
+  };
+}
+
+/**
+ * The drafter's loss on a batch. Outputs: `loss`; `acceptedLength`, the mean over blocks of 1 + accepted drafts; `waste`; `slotCorrect` and
+ * `slotValid` `[J]`, sums over blocks; and the objective's own metrics as `loss/<name>`. Scalars but for the two.
+ */
+function blockLoss(
+  options: TrainStepOptions,
+  variables: Variables,
+  inputs: Tensors,
+  { features, teacher }: TargetReading,
+  weights: Tensors,
+  differentiable: boolean,
+): Tensors {
+  const { drafter, objective } = options;
+  const anchors = inputs['anchors'] as Tensor2D;
+  const [batchSize, anchorCount] = anchors.shape;
+  const slots = drafter.blockSize - 1;
+  const embedding = variables[variableName.embedding]!.read() as Tensor2D;
+  const head = (variables[variableName.head]?.read() ?? embedding) as Tensor2D;
+  const blockEmbeddings = embedBlocks(embedding, inputs['inputIds'] as Tensor2D, anchors, drafter);
+  const context = drafterContext(drafter, weights, features);
+  const hidden = drafterBlocks(drafter, weights, { context, blockEmbeddings, anchors });
+  const flat = tf.reshape(hidden, [batchSize * anchorCount, slots, drafter.hiddenSize]) as Tensor3D;
+  const scores = scoreHidden(flat, head, inputs['labels'] as Tensor2D, inputs['valid'] as Tensor2D, {
+    teacher,
+    differentiate: differentiable ? differentiatedScores(objective) : [],
+  });
+  const { loss, metrics } = combine(scores, objective, { scheduled: inputs as Record<string, Scalar> });
+  const reported = Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`loss/${name}`, value]));
+  return { ...reported, ...blockFigures(scores), loss };
+}
+
+/** Embeddings of `[x[a], MASK, …, MASK]`, float32 `[B, N, K, D]`, from the target's frozen table. */
+export function embedBlocks(embedding: Tensor2D, inputIds: Tensor2D, anchors: Tensor2D, drafter: DrafterConfig): Tensor {
+  const [batchSize, length] = inputIds.shape;
+  const anchorCount = anchors.shape[1];
+  const width = drafter.hiddenSize;
+  return tf.tidy(() => {
+    const rowStarts = tf.tensor2d(Array.from({ length: batchSize }, (_, b) => [b * length]), [batchSize, 1], 'int32');
+    const anchorIds = gatherRows(tf.reshape(inputIds, [batchSize * length]), tf.add(anchors, rowStarts));
+    const anchorEmbeddings = tf.reshape(gatherRows(embedding, anchorIds), [batchSize, anchorCount, 1, width]);
+    const mask = gatherRows(embedding, tf.tensor1d([drafter.maskTokenId], 'int32'));
+    const masks = tf.broadcastTo(tf.reshape(mask, [1, 1, 1, width]), [batchSize, anchorCount, drafter.blockSize - 1, width]);
+    return tf.concat([anchorEmbeddings, masks], 2);
+  });
+}
+
+/** What greedy acceptance would make of the blocks, each taken by itself. */
+function blockFigures(scores: BlockScores): Tensors {
+  return tf.tidy(() => {
+    const right = tf.mul(scores.correct, scores.valid);
+    const wrong = tf.sub(1, right);
+    const accepted = tf.cast(tf.equal(tf.cumsum(wrong, 1), 0), 'float32');
+    const blocks = tf.maximum(tf.sum(tf.max(scores.valid, 1)), 1);
+    const correctDrafts = tf.sum(right);
+    const acceptedDrafts = tf.sum(accepted);
+    return {
+      acceptedLength: tf.add(1, tf.div(acceptedDrafts, blocks)),
+      waste: tf.div(tf.sub(correctDrafts, acceptedDrafts), tf.maximum(correctDrafts, 1)),
+      slotCorrect: tf.sum(right, 0),
+      slotValid: tf.sum(scores.valid, 0),
+    };
+  });
+}
+
+function readInputs(inputs: Tensors): TargetReading {
+  const { features, topkIds, topkLogProbs } = inputs as { features: Tensor3D; topkIds?: Tensor3D; topkLogProbs?: Tensor3D };
+  return { features, teacher: topkIds && topkLogProbs && { ids: topkIds, logProbs: topkLogProbs } };
+}
+
+/** Clips, updates weights, moments and count, all or nothing. */
+function applyGradients(options: TrainStepOptions, variables: Variables, inputs: Tensors, raw: Tensors, loss?: Scalar): Tensors {
+  const { optimizer } = options;
+  const { gradients, norm } = clipByGlobalNorm(raw, optimizer.maxGradientNorm);
+  const finite = loss === undefined ? tf.isFinite(norm) : tf.logicalAnd(tf.isFinite(norm), tf.isFinite(loss));
+  const updates = variables[variableName.updates]!;
+  const step = tf.add(updates.read(), 1) as Scalar;
+  for (const name of options.weightNames) {
+    const weight = variables[variableName.weight(name)]!;
+    const m = variables[variableName.firstMoment(name)]!;
+    const v = variables[variableName.secondMoment(name)]!;
+    const before = { weight: weight.read(), m: m.read(), v: v.read() };
+    const after = adamwUpdate({
+      ...optimizer,
+      ...before,
+      gradient: gradients[name]!,
+      learningRate: inputs['learningRate'] as Scalar,
+      step,
+      weightDecay: takesDecay(weight) ? optimizer.weightDecay : 0,
+    });
+    weight.assign(selectWhole(finite, after.weight, before.weight));
+    m.assign(selectWhole(finite, after.m, before.m));
+    v.assign(selectWhole(finite, after.v, before.v));
+  }
+  const counted = selectWhole(finite, step, updates.read());
+  updates.assign(counted);
+  return { gradientNorm: norm, finite: tf.cast(finite, 'float32'), updates: counted };
+}
