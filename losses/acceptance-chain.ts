@@ -14,7 +14,6 @@ import { masked } from './weighted-mean.js';
 export function acceptanceChain(scores: BlockScores, options: ChainOptions = {}): LossTerm {
   const overlap = teacherScore(scores, 'overlap', 'acceptanceChain');
   return tf.tidy(() => {
-    // A rounding error above 1 would make a chance of acceptance above 1; it has no gradient to give either.
     const factors = tf.add(masked(overlap, scores.valid), tf.sub(1, scores.valid)) as Tensor2D;
     return chainLoss(masked(prefixProducts(factors), scores.valid), scores.valid, options);
   });
@@ -25,16 +24,17 @@ export function acceptanceChain(scores: BlockScores, options: ChainOptions = {})
  * d/dx_j Σ_k g_k·Π_{i≤k} x_i = Π_{i<j} x_i · Σ_{k≥j} g_k·Π_{j<i≤k} x_i, the last product from a `[M, J, J]` table.
  */
 export function prefixProducts(x: Tensor2D): Tensor2D {
-  const [rows, slots] = x.shape;
+  const slots = x.shape[1];
+  const triangle = (holds: (j: number, i: number) => boolean) =>
+    tf.tensor2d(Array.from({ length: slots }, (_, j) => Array.from({ length: slots }, (_, i) => (holds(j, i) ? 1 : 0))), [slots, slots]);
   const { value, before, between } = untaped(() => {
     const logs = tf.log(x);
-    const after = tf.tensor2d(Array.from({ length: slots }, (_, j) => Array.from({ length: slots }, (_, i) => (i > j ? 1 : 0))), [slots, slots]);
-    const reached = tf.tensor2d(Array.from({ length: slots }, (_, j) => Array.from({ length: slots }, (_, k) => (k >= j ? 1 : 0))), [slots, slots]);
-    const laterLogs = masked(tf.broadcastTo(tf.expandDims(logs, 1), [rows, slots, slots]), tf.broadcastTo(after, [rows, slots, slots]));
+    const later = triangle((j, i) => i > j);
+    const laterFactors = tf.add(tf.mul(tf.expandDims(x, 1), later), tf.sub(1, later));
     return {
       value: tf.exp(tf.cumsum(logs, 1)),
       before: tf.exp(tf.cumsum(logs, 1, true)),
-      between: tf.mul(tf.exp(tf.cumsum(laterLogs, 2)), reached),
+      between: tf.mul(tf.exp(tf.cumsum(tf.log(laterFactors), 2)), triangle((j, k) => k >= j)),
     };
   });
   return withGradient(x, value as Tensor2D, [before, between], (dy, [before, between]) =>

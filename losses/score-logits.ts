@@ -71,14 +71,18 @@ export function scoreRows(z: Tensor2D, labels: Tensor, teacher?: Tensor2D, diffe
   const weights = tf.exp(shifted);
   // The label is taken out and its rivals summed alone, so that 1 - p keeps its precision as p nears 1.
   const rivals = tensorScatterMin(weights, places, tf.zerosLike(tf.cast(labels, 'float32')));
+  weights.dispose();
   const rivalSum = tf.sum(rivals, 1);
   const labelShift = tf.gatherND(shifted, places);
   const total = tf.add(rivalSum, tf.exp(labelShift));
   const columnTotal = tf.expandDims(total, 1);
   const scores: RowScores = { logProb: labelLogProb(labelShift, rivalSum, total), best };
   if (differentiate.includes('logProb')) {
-    scores['dLogProb'] = tf.tensorScatterUpdate(tf.neg(tf.div(rivals, columnTotal)), places, tf.div(rivalSum, total));
+    const others = tf.div(rivals, tf.neg(columnTotal));
+    scores['dLogProb'] = tf.tensorScatterUpdate(others, places, tf.div(rivalSum, total));
+    others.dispose();
   }
+  rivals.dispose();
   if (teacher) Object.assign(scores, compareWithTeacher(tf.sub(shifted, tf.log(columnTotal)), teacher, differentiate));
   return scores;
 }

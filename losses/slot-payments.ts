@@ -3,6 +3,7 @@ import type { Tensor2D } from '@tensorflow/tfjs-node-gpu';
 import { tf } from '../src/tensorflow/ops.js';
 import { teacherScore, type BlockScores } from './block-scores.js';
 import { untaped } from './untaped.js';
+import { masked } from './weighted-mean.js';
 
 /**
  * `crossEntropy`: -ln q(label). `kl`: KL(p ‖ q). `totalVariation`: 1 - Σ min(p, q). `blend`: λ·kl + (1-λ)·totalVariation with
@@ -19,20 +20,20 @@ export interface PaymentOptions {
   eta?: number;
 }
 
-/** What each slot pays, float32 `[M, J]`, differentiable. Throws where the scores lack the teacher that `on` needs. */
+/** What each slot pays, float32 `[M, J]`, differentiable, finite where not valid. Throws where the scores lack the teacher that `on` needs. */
 export function slotPayments(scores: BlockScores, { on = 'crossEntropy', eta = 3 }: PaymentOptions = {}): Tensor2D {
+  const fromTeacher = (name: 'kl' | 'overlap') => masked(teacherScore(scores, name, on), scores.valid);
   switch (on) {
     case 'crossEntropy':
-      return tf.neg(scores.logProb);
+      return tf.neg(masked(scores.logProb, scores.valid));
     case 'kl':
-      return teacherScore(scores, 'kl', 'kl');
+      return fromTeacher('kl');
     case 'totalVariation':
-      return tf.sub(1, teacherScore(scores, 'overlap', 'totalVariation'));
+      return tf.sub(1, fromTeacher('overlap'));
     case 'blend': {
-      const kl = teacherScore(scores, 'kl', 'blend');
-      const overlap = teacherScore(scores, 'overlap', 'blend');
+      const overlap = fromTeacher('overlap');
       const share = untaped(() => tf.exp(tf.mul(overlap, -eta)));
-      return tf.add(tf.mul(share, kl), tf.mul(tf.sub(1, share), tf.sub(1, overlap)));
+      return tf.add(tf.mul(share, fromTeacher('kl')), tf.mul(tf.sub(1, share), tf.sub(1, overlap)));
     }
   }
 }

@@ -27,7 +27,7 @@ export function nonEmptyBlocks(valid: Tensor2D): Tensor {
   return tf.max(valid, 1);
 }
 
-/** Σ weights·payments / denominator over valid slots; all `[M, J]`. Weights are taken as constants where they are. */
+/** Σ weights·payments / denominator over valid slots; all `[M, J]`, payments finite where not valid. */
 export function weightedMean(payments: Tensor2D, weights: Tensor2D, valid: Tensor2D, denominator: Denominator): LossTerm {
   const counted = tf.mul(weights, valid);
   const divisor = {
@@ -35,6 +35,6 @@ export function weightedMean(payments: Tensor2D, weights: Tensor2D, valid: Tenso
     slots: () => tf.sum(valid),
     blocks: () => tf.sum(nonEmptyBlocks(valid)),
   }[denominator]() as Scalar;
-  const loss = divideOrZero(tf.sum(tf.mul(counted, masked(payments, valid))) as Scalar, divisor);
+  const loss = divideOrZero(tf.sum(tf.mul(counted, payments)) as Scalar, divisor);
   return { loss, metrics: { denominator: divisor } };
 }
