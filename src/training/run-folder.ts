@@ -1,0 +1,102 @@
+// The folder of a run: resolved config, metrics, events, log, checkpoints; held by one process at a time.
+//   config.yaml  metrics.jsonl  events/  log.txt  checkpoints/{manifest.json, step-NNNNNNNN/…}  cache/ (where the run captured)
+import { appendFileSync, existsSync } from 'node:fs';
+import { mkdir, readFile, readdir } from 'node:fs/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { formatConfig, parseConfig, type Config } from '../config/load.js';
+import { UserError } from '../errors.js';
+import { writeFileAtomic } from '../files.js';
+import { LockHeldError, acquireLock } from '../lock.js';
+
+/** Paths of a run's parts. */
+export function runPaths(folder: string) {
+  return {
+    config: join(folder, 'config.yaml'),
+    metrics: join(folder, 'metrics.jsonl'),
+    events: join(folder, 'events'),
+    log: join(folder, 'log.txt'),
+    checkpoints: join(folder, 'checkpoints'),
+    cache: join(folder, 'cache'),
+    lock: join(folder, 'lock'),
+  };
+}
+
+/** A run folder that this process holds. */
+export interface RunFolder {
+  folder: string;
+  paths: ReturnType<typeof runPaths>;
+  /** Appends a line to the log, with the time. */
+  log(message: string): void;
+  /** Gives the folder back. */
+  release(): Promise<void>;
+}
+
+/**
+ * Takes a run folder. A new run wants one that holds no run yet; `resume` wants one that does, with the same config.
+ * Throws `UserError` where that is not so, or where another process holds it.
+ */
+export async function openRunFolder(folder: string, config: Config, resume: boolean): Promise<RunFolder> {
+  const paths = runPaths(folder);
+  if (resume && !existsSync(paths.config)) throw new UserError(`${folder} holds no run to resume (no config.yaml). Leave out --resume to start one.`);
+  await mkdir(folder, { recursive: true });
+  const release = await acquireLock(paths.lock).catch((error: Error) => {
+    if (!(error instanceof LockHeldError)) throw error;
+    const { pid, host, since } = error.holder;
+    throw new UserError(
+      `${folder} is in use by process ${pid} on ${host} since ${since}. Wait for it or stop it; if that machine is gone for good, delete ${paths.lock}.`,
+    );
+  });
+  try {
+    if (resume) await compareConfig(paths.config, config);
+    else await refuseOldRun(folder, paths.checkpoints);
+    if (!resume) await writeFileAtomic(paths.config, `# The resolved config of this run, written by draftalign.\n${formatConfig(config)}`);
+  } catch (error) {
+    await release();
+    throw error;
+  }
+  const log = (message: string) => {
+    try {
+      appendFileSync(paths.log, `${new Date().toISOString()} ${message}\n`);
+    } catch {
+      // A full disk shows where it matters, at the next metrics line or checkpoint.
+    }
+  };
+  return { folder, paths, log, release };
+}
+
+/** The config that a run was started with. Throws `UserError` where the folder holds none. */
+export async function readRunConfig(folder: string): Promise<Config> {
+  const { config: path } = runPaths(folder);
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  if (text === undefined) throw new UserError(`${folder} holds no run (no config.yaml in it).`);
+  return parseConfig(parse(text), { name: path });
+}
+
+async function refuseOldRun(folder: string, checkpoints: string): Promise<void> {
+  const steps = (await readdir(checkpoints).catch(() => [])).filter((name) => name.startsWith('step-'));
+  if (steps.length === 0) return;
+  throw new UserError(`${folder} already holds a run (${steps.sort().at(-1)}). Go on with it by --resume, or give another folder by --run.`);
+}
+
+/** A resumed run goes on as it began: a config that differs anywhere but in where and how output is written is refused. */
+async function compareConfig(path: string, config: Config): Promise<void> {
+  const before = parseConfig(parse(await readFile(path, 'utf8')), { name: path });
+  const differing = differences(before, config).filter((key) => !key.startsWith('output.') && key !== 'training.threads' && key !== 'training.eager');
+  if (differing.length === 0) return;
+  throw new UserError(
+    `this run was started with another config; a resumed run must go on as it began. What differs: ${differing.join(', ')}. ` +
+      `Leave --config and --set out to resume with ${path}, or start a new run in another folder.`,
+  );
+}
+
+function differences(a: unknown, b: unknown, path = ''): string[] {
+  if (isDeepStrictEqual(a, b)) return [];
+  if (!isSection(a) || !isSection(b)) return [path];
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((key) => differences(a[key], b[key], path === '' ? key : `${path}.${key}`));
+}
+
+function isSection(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
