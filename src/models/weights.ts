@@ -1,0 +1,11 @@
+// Weights of a model, by the checkpoint's own tensor names, so that loading needs no table of renames.
+import type { Tensor } from '@tensorflow/tfjs-node-gpu';
+
+export type Weights = Record<string, Tensor>;
+
+/** The tensor of that name. Throws where the model's code and its weights do not belong together. */
+export function weight(weights: Weights, name: string): Tensor {
+  const found = weights[name];
+  if (found === undefined) throw new Error(`no weight named ${name}`);
+  return found;
+}
