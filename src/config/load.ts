@@ -170,8 +170,12 @@ function resolvePaths(config: Config, base: (path: string) => string): void {
     if (config.data[key] !== null) config.data[key] = absolute(`data.${key}`, config.data[key]);
   }
   const { prompts } = config.data;
-  if (typeof prompts === 'string') config.data.prompts = absolute('data.prompts', prompts);
-  else if (prompts !== null) config.data.prompts = prompts.map((file) => absolute('data.prompts', file));
+  const input = (text: string) => {
+    const [, domain = '', file = text] = /^([\w .-]+=)?(.+)$/.exec(text) ?? [];
+    return `${domain}${absolute('data.prompts', file)}`;
+  };
+  if (typeof prompts === 'string') config.data.prompts = input(prompts);
+  else if (prompts !== null) config.data.prompts = prompts.map(input);
   if (config.capture.folder !== null) config.capture.folder = absolute('capture.folder', config.capture.folder);
   if (config.drafter.initFrom !== null) config.drafter.initFrom = absolute('drafter.initFrom', config.drafter.initFrom);
   if (config.output.folder !== null) config.output.folder = absolute('output.folder', config.output.folder);

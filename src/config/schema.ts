@@ -14,7 +14,8 @@ const dataSchema = z
       .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
       .nullable()
       .default(null)
-      .describe('Files of conversations, prompts or plain text; prepared and captured first.'),
+      .describe('Files of conversations, prompts or plain text, each `file` or `domain=file`; prepared and captured first.'),
+    promptTokens: count('Plain text: tokens at the start of each sequence that are prompt, for capture.generate.').default(1),
     maxLength: z.int().min(8).default(2048).describe('Tokens of a sequence at most; longer ones are cut.'),
     maxRows: count('Sequences to take from `prompts` or `tokens` at most; null takes all.').nullable().default(null),
     validationRows: z

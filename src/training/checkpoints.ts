@@ -107,6 +107,13 @@ export async function openCheckpoint(checkpointsFolder: string, which: 'best' | 
   });
 }
 
+/** Folders of the drafter in the best and in the last checkpoint. Throws `UserError` where there is none. */
+export async function drafterFolders(checkpointsFolder: string): Promise<{ best: string; last: string }> {
+  const manifest = await readManifest(checkpointsFolder);
+  if (manifest === undefined) throw new UserError(`${checkpointsFolder} holds no checkpoint yet: train first.`);
+  return { best: join(checkpointsFolder, manifest.best, 'drafter'), last: join(checkpointsFolder, manifest.last, 'drafter') };
+}
+
 /** Removes what killed processes left half written, and from the manifest what is no longer there. Call it under the run's lock. */
 export async function tidyCheckpoints(checkpointsFolder: string, upToStep: number): Promise<void> {
   for (const name of await readdir(checkpointsFolder).catch(() => [])) {

@@ -29,15 +29,17 @@ export interface RunFolder {
   paths: ReturnType<typeof runPaths>;
   /** Appends a line to the log, with the time. */
   log(message: string): void;
+  /** Saves the resolved config of a new run; of a resumed one, throws `UserError` where it differs from the saved one. */
+  settle(config: Config): Promise<void>;
   /** Gives the folder back. */
   release(): Promise<void>;
 }
 
 /**
- * Takes a run folder. A new run wants one that holds no run yet; `resume` wants one that does, with the same config.
+ * Takes a run folder. A new run wants one that holds no run yet; `resume` wants one that does.
  * Throws `UserError` where that is not so, or where another process holds it.
  */
-export async function openRunFolder(folder: string, config: Config, resume: boolean): Promise<RunFolder> {
+export async function openRunFolder(folder: string, resume: boolean): Promise<RunFolder> {
   const paths = runPaths(folder);
   if (resume && !existsSync(paths.config)) throw new UserError(`${folder} holds no run to resume (no config.yaml). Leave out --resume to start one.`);
   await mkdir(folder, { recursive: true });
@@ -49,9 +51,7 @@ export async function openRunFolder(folder: string, config: Config, resume: bool
     );
   });
   try {
-    if (resume) await compareConfig(paths.config, config);
-    else await refuseOldRun(folder, paths.checkpoints);
-    if (!resume) await writeFileAtomic(paths.config, `# The resolved config of this run, written by draftalign.\n${formatConfig(config)}`);
+    if (!resume) await refuseOldRun(folder, paths.checkpoints);
   } catch (error) {
     await release();
     throw error;
@@ -63,15 +63,17 @@ export async function openRunFolder(folder: string, config: Config, resume: bool
       // A full disk shows where it matters, at the next metrics line or checkpoint.
     }
   };
-  return { folder, paths, log, release };
+  const settle = (config: Config) =>
+    resume ? compareConfig(paths.config, config) : writeFileAtomic(paths.config, `# The resolved config of this run, written by draftalign.\n${formatConfig(config)}`);
+  return { folder, paths, log, settle, release };
 }
 
-/** The config that a run was started with. Throws `UserError` where the folder holds none. */
-export async function readRunConfig(folder: string): Promise<Config> {
+/** The config that a run was started with, with overrides. Throws `UserError` where the folder holds none. */
+export async function readRunConfig(folder: string, set: readonly string[] = []): Promise<Config> {
   const { config: path } = runPaths(folder);
   const text = await readFile(path, 'utf8').catch(() => undefined);
   if (text === undefined) throw new UserError(`${folder} holds no run (no config.yaml in it).`);
-  return parseConfig(parse(text), { name: path });
+  return parseConfig(parse(text), { name: path, set });
 }
 
 async function refuseOldRun(folder: string, checkpoints: string): Promise<void> {

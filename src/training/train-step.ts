@@ -1,7 +1,7 @@
 // The training step, written once: block embeddings, drafter, scores, objective, gradients, clipping, AdamW. It is a function
 // of variables and inputs that reads nothing back and branches on no value, so the same lines run eagerly and as one recorded graph.
 // Unusual: a step whose loss or gradient is not finite leaves every variable as it was, by a selection inside the graph.
-import type { Scalar, Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
+import type { Scalar, Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { combine, differentiatedScores, scoreHidden, type BlockScores, type HiddenTeacher, type ObjectiveTerm, type TopKTeacher } from '../../losses/index.js';
 import { drafterBlocks, drafterContext } from '../models/drafter.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
@@ -146,7 +146,7 @@ function blockLoss(
 }
 
 /** Embeddings of `[x[a], MASK, …, MASK]`, float32 `[B, N, K, D]`, from the target's frozen table. */
-export function embedBlocks(embedding: Tensor2D, inputIds: Tensor2D, anchors: Tensor2D, drafter: DrafterConfig): Tensor {
+export function embedBlocks(embedding: Tensor2D, inputIds: Tensor2D, anchors: Tensor2D, drafter: DrafterConfig): Tensor4D {
   const [batchSize, length] = inputIds.shape;
   const anchorCount = anchors.shape[1];
   const width = drafter.hiddenSize;
@@ -156,7 +156,7 @@ export function embedBlocks(embedding: Tensor2D, inputIds: Tensor2D, anchors: Te
     const anchorEmbeddings = tf.reshape(gatherRows(embedding, anchorIds), [batchSize, anchorCount, 1, width]);
     const mask = gatherRows(embedding, tf.tensor1d([drafter.maskTokenId], 'int32'));
     const masks = tf.broadcastTo(tf.reshape(mask, [1, 1, 1, width]), [batchSize, anchorCount, drafter.blockSize - 1, width]);
-    return tf.concat([anchorEmbeddings, masks], 2);
+    return tf.concat([anchorEmbeddings, masks], 2) as Tensor4D;
   });
 }
 
@@ -178,7 +178,8 @@ function blockFigures(scores: BlockScores): Tensors {
   });
 }
 
-function readInputs(inputs: Tensors): TargetReading {
+/** What a cached batch holds of the target: its features, and its top log-probabilities where there are any. */
+export function readInputs(inputs: Tensors): TargetReading {
   const { features, topkIds, topkLogProbs } = inputs as { features: Tensor3D; topkIds?: Tensor3D; topkLogProbs?: Tensor3D };
   return { features, teacher: topkIds && topkLogProbs && { ids: topkIds, logProbs: topkLogProbs } };
 }

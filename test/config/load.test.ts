@@ -107,10 +107,10 @@ test('the resolved config reads back as itself', () => {
 });
 
 test('a file\'s paths start at its folder, those of overrides at the working folder; `demo` is the built-in target', async () => {
-  await inFolder('target: ./model\ndata:\n  prompts: [a.jsonl, /b.jsonl]\n', async (file, folder) => {
+  await inFolder('target: ./model\ndata:\n  prompts: [a.jsonl, maths=c.jsonl, /b.jsonl]\n', async (file, folder) => {
     const config = await loadConfig(file, { set: ['capture.folder=cache'] });
     assert.equal(config.target, join(folder, 'model'));
-    assert.deepEqual(config.data.prompts, [join(folder, 'a.jsonl'), '/b.jsonl']);
+    assert.deepEqual(config.data.prompts, [join(folder, 'a.jsonl'), `maths=${join(folder, 'c.jsonl')}`, '/b.jsonl']);
     assert.equal(config.capture.folder, join(process.cwd(), 'cache'));
     assert.equal(config.output.folder, join(process.cwd(), 'runs/small'));
   });

@@ -1,14 +1,15 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import type { TargetConfig } from '../../src/models/target-config.js';
-import { chooseMaskToken, readKnownTokens, type KnownTokens } from '../../src/training/mask-token.js';
+import { loadTokenizer } from '../../data/tokenizer.js';
+import { chooseMaskToken, type KnownTokens } from '../../src/training/mask-token.js';
 import { needsShared, sharedPath } from '../shared-files.js';
 
 const target = (partial: Partial<TargetConfig>) => ({ vocabSize: 100, eosTokenIds: [2], bosTokenId: 1, ...partial }) as TargetConfig;
-const tokens = (contents: Record<number, string>, size = 100, reserved: string[] = []): KnownTokens => ({
-  added: Object.entries(contents).map(([id, content]) => ({ id: Number(id), content, special: true })),
+const tokens = (contents: Record<number, string>, size = 100, pad?: number): KnownTokens => ({
+  addedTokens: Object.entries(contents).map(([id, content]) => ({ id: Number(id), content, special: true })),
   size,
-  reserved,
+  specialIds: { stop: [], pad },
 });
 
 test('the mask token is the one called so, else an unused id, a reserved token, the unknown token, the begin token', () => {
@@ -17,7 +18,7 @@ test('the mask token is the one called so, else an unused id, a reserved token, 
   assert.equal(choose(tokens({ 0: '<unk>', 8: '<|reserved_special_token_0|>' }, 90)), 90);
   assert.equal(choose(tokens({ 0: '<unk>', 9: '<|reserved_special_token_1|>', 8: '<|reserved_special_token_0|>' })), 8);
   assert.equal(choose(tokens({ 0: '<unk>', 1: '<s>', 2: '</s>' })), 0);
-  assert.equal(choose(tokens({ 0: '<unk>', 1: '<s>' }, 100, ['<unk>'])), 1);
+  assert.equal(choose(tokens({ 0: '<unk>', 1: '<s>' }, 100, 0)), 1);
   assert.equal(choose(tokens({ 0: '<unk>' }), { padTokenId: 0 }), 1);
   assert.equal(choose(undefined), 1);
 });
@@ -27,8 +28,8 @@ test('end and padding tokens are never taken for the mask', () => {
 });
 
 test('real tokenizers give a mask token that is neither end nor padding', needsShared('models/stories-260K', 'models/tinystories-656K'), async () => {
-  const stories = await readKnownTokens(sharedPath('models/stories-260K')!);
+  const stories = await loadTokenizer(sharedPath('models/stories-260K')!);
   assert.equal(chooseMaskToken(target({ vocabSize: 512 }), stories).id, 0);
-  const tiny = await readKnownTokens(sharedPath('models/tinystories-656K')!);
+  const tiny = await loadTokenizer(sharedPath('models/tinystories-656K')!);
   assert.equal(chooseMaskToken(target({ vocabSize: 2048 }), tiny).id, 1);
 });
