@@ -27,6 +27,15 @@ export interface GenerationOptions {
   batchSize: number;
 }
 
+/** A generator with these settings that ends answers at the target's own end tokens. */
+export function createAnswerGenerator(
+  target: Target,
+  { temperature, topP, batchSize }: { temperature: number; topP: number; batchSize: number },
+): (requests: readonly AnswerRequest[]) => Int32Array[] {
+  const options = { sampling: { temperature, topP, topK: 0 }, stopIds: target.config.eosTokenIds, batchSize };
+  return (requests) => generateAnswers(target, requests, options);
+}
+
 interface Answer {
   request: AnswerRequest;
   tokens: number[];
