@@ -8,6 +8,7 @@ import { openAtomic, type AtomicFile } from '../src/files.js';
 import { arrowSchema, columnValues, ITEM_BYTES, type CacheMetadata, type CacheRow, type Column } from './cache-layout.js';
 
 const MAGIC = Buffer.from('ARROW1');
+const WRITE_BYTES = 8 * 2 ** 20;
 const END_OF_STREAM = Buffer.from([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
 
 /** What a finished file holds. */
@@ -39,11 +40,22 @@ export async function openArrowWriter(path: string, columns: readonly Column[], 
   let waiting: CacheRow[] = [];
   let waitingBytes = 0;
 
+  // Pieces gather to large writes: each write waits for its turn in the event loop, which a busy computation grants rarely.
+  let gathered: Uint8Array[] = [];
+  let gatheredBytes = 0;
   const put = async (bytes: Uint8Array): Promise<void> => {
     if (bytes.byteLength === 0) return;
+    gathered.push(bytes);
+    gatheredBytes += bytes.byteLength;
+    written += bytes.byteLength;
+    if (gatheredBytes >= WRITE_BYTES) await drain();
+  };
+  const drain = async (): Promise<void> => {
+    const bytes = gathered.length === 1 ? gathered[0]! : Buffer.concat(gathered, gatheredBytes);
+    gathered = [];
+    gatheredBytes = 0;
     hash.update(bytes);
     await file.write(bytes);
-    written += bytes.byteLength;
   };
   const pad = (): Promise<void> => put(new Uint8Array((8 - (written % 8)) % 8));
   const putMessage = async (message: Message): Promise<number> => {
@@ -71,6 +83,7 @@ export async function openArrowWriter(path: string, columns: readonly Column[], 
       await pad();
     }
     blocks.push(new FileBlock(headerBytes, bodyBytes, offset));
+    await drain();
     waiting = [];
     waitingBytes = 0;
   };
@@ -101,6 +114,7 @@ export async function openArrowWriter(path: string, columns: readonly Column[], 
         await put(footer);
         await put(new Uint8Array(Int32Array.of(footer.byteLength).buffer));
         await put(MAGIC);
+        await drain();
       });
       await file.commit();
       return { rows: rowCount, bytes: written, sha256: hash.digest('hex') };

@@ -187,8 +187,9 @@ function addFeatures(batch: Batch, b: number, row: CacheRow, number: number, wid
     const size = batch.plan.rows.length * batch.plan.length * width;
     batch.features = widen || row.features instanceof Float32Array ? new Float32Array(size) : new Uint16Array(size);
   }
-  const values = widen && row.features instanceof Uint16Array ? halfToFloat32(row.features) : row.features;
-  batch.features.set(values, b * batch.plan.length * width);
+  const start = b * batch.plan.length * width;
+  if (widen && row.features instanceof Uint16Array) halfToFloat32(row.features, batch.features.subarray(start, start + row.features.length) as Float32Array<ArrayBuffer>);
+  else batch.features.set(row.features, start);
 }
 
 function addTeacherRows(batch: Batch, b: number, row: CacheRow, number: number, anchors: Int32Array, count: number, slots: number): void {

@@ -11,6 +11,8 @@ export interface CacheWriterOptions {
   columns: CacheColumns;
   /** Which of several writers this is; default the only one. */
   part?: Part;
+  /** Input row at which this part begins; default 0. */
+  firstSourceRow?: number;
   /** Bytes gathered before a record batch is written; default 16 MiB. */
   batchBytes?: number;
 }
@@ -41,7 +43,7 @@ export interface CacheWriter {
  * Throws UserError where the folder holds something captured in another way.
  */
 export async function createCacheWriter(folder: string, options: CacheWriterOptions): Promise<CacheWriter> {
-  const { metadata, part = { index: 1, count: 1 }, batchBytes = 16 * 2 ** 20 } = options;
+  const { metadata, part = { index: 1, count: 1 }, batchBytes = 16 * 2 ** 20, firstSourceRow = 0 } = options;
   const columns = cacheColumns(options.columns);
   await mkdir(folder, { recursive: true });
   const found = await readManifest(folder, manifestName(part));
@@ -53,7 +55,7 @@ export async function createCacheWriter(folder: string, options: CacheWriterOpti
   }
   const manifest: Manifest = { metadata, part, complete: found?.complete ?? false, shards: found?.shards ?? [] };
   const resumedShards = manifest.shards.length;
-  const covered = (): number => manifest.shards.at(-1)?.source_rows?.[1] ?? 0;
+  const covered = (): number => manifest.shards.at(-1)?.source_rows?.[1] ?? firstSourceRow;
   if (manifest.shards.some((shard) => shard.source_rows === undefined)) {
     throw new UserError(`${folder}: its shards do not say which input rows they cover (source_rows), so another program wrote them; name another folder`);
   }

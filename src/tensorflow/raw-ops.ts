@@ -64,3 +64,34 @@ export function selectWhole<T extends Tensor>(flag: Tensor, whenTrue: T, whenFal
   const backend = nativeBackend();
   return backend.executeSingleOutput('SelectV2', [typeAttribute(backend, 'T', whenTrue.dtype)], [flag, whenTrue, whenFalse]) as T;
 }
+
+/** Number of float16 in TensorFlow's DataType, which the binding does not name. */
+const DT_HALF = 19;
+
+/**
+ * `x [..., n]` (float32, n even) rounded to float16 (nearest, ties to even; too large becomes infinity), as int32 `[..., n/2]` that holds the bits
+ * of two values each: `new Uint16Array(packed.dataSync().buffer)` has them in order. tfjs knows no 16-bit type.
+ */
+export function packHalf(x: Tensor): Tensor {
+  const width = x.shape.at(-1) ?? 0;
+  if (x.dtype !== 'float32' || width % 2 !== 0) throw new Error(`packHalf takes float32 with an even last dimension; this is ${x.dtype} [${x.shape.join(', ')}]`);
+  const backend = nativeBackend() as unknown as {
+    binding: NativeBackend['binding'] & {
+      executeOp(name: string, attributes: Attribute[], inputs: number[], outputs: number): { id: number }[];
+      deleteTensor(id: number): void;
+    };
+    getInputTensorIds(tensors: Tensor[]): number[];
+    createOutputTensor(metadata: { id: number }): Tensor;
+  };
+  const { binding } = backend;
+  const type = (name: string, value: number): Attribute => ({ name, type: binding.TF_ATTR_TYPE, value });
+  return tf.tidy(() => {
+    const shape = tf.tensor1d([...x.shape.slice(0, -1), width / 2, 2], 'int32');
+    const [input, shapeId] = backend.getInputTensorIds([x, shape]) as [number, number];
+    const [half] = binding.executeOp('Cast', [type('SrcT', binding.TF_FLOAT), type('DstT', DT_HALF), { name: 'Truncate', type: binding.TF_ATTR_BOOL, value: false }], [input], 1);
+    const [paired] = binding.executeOp('Reshape', [type('T', DT_HALF), type('Tshape', binding.TF_INT32)], [half!.id, shapeId], 1);
+    const [packed] = binding.executeOp('Bitcast', [type('T', DT_HALF), type('type', binding.TF_INT32)], [paired!.id], 1);
+    for (const one of [half, paired]) binding.deleteTensor(one!.id);
+    return backend.createOutputTensor(packed!);
+  });
+}

@@ -1,0 +1,61 @@
+// One capture pass: what the frozen target makes of a batch of sequences, as small as it is stored. Pure, like all forward
+// passes here, so that it runs eagerly or as a recorded graph.
+import type { Tensor, Tensor2D } from '@tensorflow/tfjs-node-gpu';
+import { linear } from '../models/layers.js';
+import type { TargetConfig } from '../models/target-config.js';
+import { lmHeadWeight, targetForward } from '../models/target.js';
+import type { Weights } from '../models/weights.js';
+import { tf } from '../tensorflow/ops.js';
+import { packHalf } from '../tensorflow/raw-ops.js';
+
+export interface CaptureStepOptions {
+  /** Layers whose outputs are kept, in this order; none: no features. */
+  taps: readonly number[];
+  /** `float16` packs two values into one int32. */
+  featureType: 'float16' | 'float32';
+  /** Log-probabilities kept a position; 0: none. */
+  topk: number;
+}
+
+/** Logits of this many bytes are in memory at once. */
+const LOGIT_BYTES = 128 * 2 ** 20;
+
+/**
+ * Runs the target over `inputIds`, int32 `[B, S]`. Returns, as asked: `features` `[B, S, T·D]` float32 or `[B, S, T·D/2]` int32 (pairs of float16),
+ * `topkIds` int32 and `topkLogProbs` float32 `[B·S, k]`, best first, normalised over the whole vocabulary.
+ */
+export function captureStep(config: TargetConfig, weights: Weights, inputIds: Tensor2D, options: CaptureStepOptions): Record<string, Tensor> {
+  const { taps, featureType, topk } = options;
+  return tf.tidy(() => {
+    const pass = targetForward(config, weights, inputIds, { taps, logits: 'none', allHidden: topk > 0 });
+    const outputs: Record<string, Tensor> = {};
+    if (pass.features !== undefined) outputs['features'] = featureType === 'float16' ? packHalf(pass.features) : pass.features;
+    if (pass.hiddenStates !== undefined) {
+      const last = tf.reshape(pass.hiddenStates.at(-1)!, [-1, config.hiddenSize]) as Tensor2D;
+      Object.assign(outputs, topLogProbs(last, lmHeadWeight(config, weights), topk));
+    }
+    return outputs;
+  });
+}
+
+/** The best `k` log-probabilities of each row of `hidden [M, D]` under `head [V, D]`, with only a slice of the logits in memory. */
+export function topLogProbs(hidden: Tensor2D, head: Tensor2D, k: number): { topkIds: Tensor2D; topkLogProbs: Tensor2D } {
+  return tf.tidy(() => {
+    const rows = hidden.shape[0];
+    const chunk = Math.max(1, Math.floor(LOGIT_BYTES / (4 * head.shape[0])));
+    const ids: Tensor2D[] = [];
+    const logProbs: Tensor2D[] = [];
+    for (let start = 0; start < rows; start += chunk) {
+      const part = tf.tidy(() => {
+        const logits = linear(tf.slice(hidden, [start, 0], [Math.min(chunk, rows - start), -1]), head);
+        const { values, indices } = tf.topk(logits, k, true);
+        const best = tf.slice(values, [0, 0], [-1, 1]);
+        const logSum = tf.add(best, tf.log(tf.sum(tf.exp(tf.sub(logits, best)), -1, true)));
+        return { ids: indices as Tensor2D, logProbs: tf.sub(values, logSum) as Tensor2D };
+      });
+      ids.push(part.ids);
+      logProbs.push(part.logProbs);
+    }
+    return ids.length === 1 ? { topkIds: ids[0]!, topkLogProbs: logProbs[0]! } : { topkIds: tf.concat(ids), topkLogProbs: tf.concat(logProbs) };
+  });
+}
