@@ -46,7 +46,7 @@ export async function loadTarget(folder: string, name = basename(resolve(folder)
 }
 
 /** Absolute paths of the folder's safetensors files. An index may name files of its own folder only. */
-async function weightFiles(folder: string): Promise<string[]> {
+export async function weightFiles(folder: string): Promise<string[]> {
   const single = join(folder, 'model.safetensors');
   if (existsSync(single)) return [single];
   const indexFile = join(folder, 'model.safetensors.index.json');
@@ -87,8 +87,15 @@ function refuseTooLarge(config: TargetConfig, folder: string): void {
   }
 }
 
-async function readWeights(config: TargetConfig, folder: string, files: string[]): Promise<Weights> {
+/** Only what a drafter borrows: the embedding `[V, D]` and, where it is not the same tensor, the head `[V, D]`. The rest is not read. */
+export async function loadTargetEnds(folder: string, config: TargetConfig): Promise<{ embedding: Tensor; head?: Tensor }> {
   const shapes = targetWeightShapes(config);
+  const names = ['model.embed_tokens.weight', ...(config.tieWordEmbeddings ? [] : ['lm_head.weight'])];
+  const weights = await readWeights(config, folder, await weightFiles(folder), Object.fromEntries(names.map((name) => [name, shapes[name]!])));
+  return { embedding: weights['model.embed_tokens.weight']!, ...(!config.tieWordEmbeddings && { head: weights['lm_head.weight']! }) };
+}
+
+async function readWeights(config: TargetConfig, folder: string, files: string[], shapes = targetWeightShapes(config)): Promise<Weights> {
   const opened = await Promise.all(files.map((file) => openSafetensors(file)));
   const weights: Weights = {};
   try {

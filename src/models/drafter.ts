@@ -1,0 +1,224 @@
+// The DFlash drafter (arXiv 2602.06036): Qwen3 decoder layers that are not causal. Every layer's keys and values come from the
+// target's features (once per sequence, whatever the number of blocks) and from the block itself; queries only from the block.
+// Training reads all blocks of a batch at once; decoding reads one block against keys and values kept in a cache. Both run the
+// same layer. Slot 0 is never predicted, so the last layer computes nothing but its keys and values.
+import type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
+import { tf } from '../tensorflow/ops.js';
+import { gatherRows } from '../tensorflow/raw-ops.js';
+import { attendPrefixAndBlock, prefixBias } from './drafter-attention.js';
+import type { DrafterConfig } from './drafter-config.js';
+import { linear, rmsNorm, swiglu } from './layers.js';
+import { applyRope, ropeTables } from './rope.js';
+import type { Weights } from './weights.js';
+
+/** Keys (after norm and RoPE) and values of context positions, one of each per layer, float32 `[B, Hkv, rows, headDim]`. */
+export interface ContextKeyValues {
+  keys: Tensor4D[];
+  values: Tensor4D[];
+}
+
+/** Rows of the RoPE tables for some positions, float32 `[…, headDim]`. */
+interface Rotation {
+  cos: Tensor;
+  sin: Tensor;
+}
+
+/**
+ * What the layers read of the target: `hidden_norm(fc(features))`, float32 `[B, S, D]` from features `[B, S, T·D]`
+ * (the tapped layers' outputs side by side).
+ */
+export function drafterContext(config: DrafterConfig, weights: Weights, features: Tensor3D): Tensor3D {
+  const [batchSize, length, width] = features.shape;
+  const taps = config.targetLayerIds.length;
+  if (width !== weights['fc.weight']!.shape[1]) {
+    throw new Error(`drafterContext: features are ${width} wide; fc.weight reads ${taps} taps, ${weights['fc.weight']!.shape[1]}`);
+  }
+  return tf.tidy(() => {
+    const flat = tf.reshape(features, [batchSize * length, width]);
+    const context = rmsNorm(linear(flat, weights['fc.weight']!), weights['hidden_norm.weight']!, config.rmsNormEps);
+    return tf.reshape(context, [batchSize, length, config.hiddenSize]) as Tensor3D;
+  });
+}
+
+/**
+ * The drafter on N blocks of every sequence: final-normed hidden states of slots 1..K-1, float32 `[B, N, J, D]`, ready
+ * for the target's head.
+ *
+ * `context [B, S, D]` is `drafterContext`'s, `blockEmbeddings [B, N, K, D]` the target's embeddings of
+ * `[x[a], MASK, …]`, `anchors [B, N]` int32 the positions of slot 0. A block sees context positions before its
+ * anchor and its own slots. Differentiable in weights, context and embeddings.
+ */
+export function drafterBlocks(
+  config: DrafterConfig,
+  weights: Weights,
+  { context, blockEmbeddings, anchors }: { context: Tensor3D; blockEmbeddings: Tensor4D; anchors: Tensor2D },
+): Tensor4D {
+  const length = context.shape[1];
+  const [batchSize, blockCount, blockSize, width] = blockEmbeddings.shape;
+  if (anchors.shape[0] !== batchSize || anchors.shape[1] !== blockCount || context.shape[0] !== batchSize) {
+    throw new Error(
+      `drafterBlocks: context [${context.shape}], blockEmbeddings [${blockEmbeddings.shape}] and anchors [${anchors.shape}] disagree`,
+    );
+  }
+  return tf.tidy(() => {
+    const tables = ropeTables(config.rope, config.headDim, length + blockSize);
+    const contextRotation = {
+      cos: tf.slice(tables.cos, [0, 0], [length, config.headDim]),
+      sin: tf.slice(tables.sin, [0, 0], [length, config.headDim]),
+    };
+    const hidden = runLayers(config, weights, {
+      blocks: blockEmbeddings,
+      anchors,
+      rotation: slotRotation(tables, anchors, blockSize),
+      length,
+      contextKeyValues: (layer) => contextLayerKeyValues(config, weights, layer, context, contextRotation),
+    });
+    return tf.reshape(hidden, [batchSize, blockCount, blockSize - 1, width]) as Tensor4D;
+  });
+}
+
+/**
+ * What a cache holds of new context positions: every layer's keys and values, `[B, Hkv, n, headDim]`, of features
+ * `[B, n, T·D]` at positions `start … start + n - 1`. `start` is an int32 scalar tensor, so that one recorded graph serves every position;
+ * `capacity` is the cache's number of rows, which no position may reach.
+ */
+export function drafterContextRows(
+  config: DrafterConfig,
+  weights: Weights,
+  { features, start, capacity }: { features: Tensor3D; start: Tensor; capacity: number },
+): ContextKeyValues {
+  const rows = features.shape[1];
+  return tf.tidy(() => {
+    const tables = ropeTables(config.rope, config.headDim, capacity);
+    const positions = tf.add(tf.range(0, rows, 1, 'int32'), start);
+    const rotation = { cos: gatherRows(tables.cos, positions), sin: gatherRows(tables.sin, positions) };
+    const context = drafterContext(config, weights, features);
+    const layers = Array.from({ length: config.numHiddenLayers }, (_, layer) =>
+      contextLayerKeyValues(config, weights, layer, context, rotation),
+    );
+    return { keys: layers.map(({ keys }) => keys), values: layers.map(({ values }) => values) };
+  });
+}
+
+/**
+ * Drafts one block of each sequence from a cache: final-normed hidden states of slots 1..K-1, float32 `[B, J, D]`.
+ *
+ * `cache` holds rows of `drafterContextRows`, `[B, Hkv, C, headDim]` a layer; `blockEmbeddings [B, K, D]`; `anchors [B]`
+ * int32, a tensor, so that one recorded graph serves every position. Rows from the anchor on are not read,
+ * whatever they hold, so a cache is cropped by moving the anchor.
+ */
+export function drafterDraft(
+  config: DrafterConfig,
+  weights: Weights,
+  { cache, blockEmbeddings, anchors }: { cache: ContextKeyValues; blockEmbeddings: Tensor3D; anchors: Tensor1D },
+): Tensor3D {
+  const [batchSize, blockSize, width] = blockEmbeddings.shape;
+  const capacity = cache.keys[0]!.shape[2];
+  return tf.tidy(() => {
+    const tables = ropeTables(config.rope, config.headDim, capacity + blockSize);
+    const blockAnchors = tf.reshape(anchors, [batchSize, 1]) as Tensor2D;
+    const hidden = runLayers(config, weights, {
+      blocks: tf.reshape(blockEmbeddings, [batchSize, 1, blockSize, width]) as Tensor4D,
+      anchors: blockAnchors,
+      rotation: slotRotation(tables, blockAnchors, blockSize),
+      length: capacity,
+      contextKeyValues: (layer) => ({ keys: cache.keys[layer]!, values: cache.values[layer]! }),
+    });
+    return tf.reshape(hidden, [batchSize, blockSize - 1, width]) as Tensor3D;
+  });
+}
+
+interface BlockInputs {
+  /** `[B, N, K, D]`. */
+  blocks: Tensor4D;
+  /** `[B, N]` int32. */
+  anchors: Tensor2D;
+  /** Of the slots, `[B, N, K, headDim]`. */
+  rotation: Rotation;
+  /** S: rows of the context's keys and values. */
+  length: number;
+  /** A layer's keys and values of the context, `[B, Hkv, S, headDim]`. */
+  contextKeyValues(layer: number): { keys: Tensor4D; values: Tensor4D };
+}
+
+/** All layers and the final norm; `[M·J, D]`. */
+function runLayers(config: DrafterConfig, weights: Weights, { blocks, anchors, rotation, length, contextKeyValues }: BlockInputs): Tensor2D {
+  const [batchSize, blockCount, blockSize, width] = blocks.shape;
+  const blockTotal = batchSize * blockCount;
+  const { numAttentionHeads: heads, numKeyValueHeads: keyValueHeads, headDim, rmsNormEps: eps } = config;
+  const slots = blockSize - 1;
+  const bias = prefixBias(anchors, length);
+  let x = tf.reshape(blocks, [blockTotal * blockSize, width]) as Tensor2D;
+  for (let layer = 0; layer < config.numHiddenLayers; layer++) {
+    const name = (part: string) => `layers.${layer}.${part}`;
+    const weight = (part: string) => weights[name(part)]!;
+    const project = (input: Tensor, part: string) => linear(input, weight(`${part}.weight`), weights[name(`${part}.bias`)]);
+    const last = layer === config.numHiddenLayers - 1;
+    const queryCount = last ? slots : blockSize;
+    const withoutAnchor = (rows: Tensor): Tensor2D =>
+      last ? (tf.reshape(tf.slice(tf.reshape(rows, [blockTotal, blockSize, width]), [0, 1, 0], [blockTotal, slots, width]), [blockTotal * slots, width]) as Tensor2D) : (rows as Tensor2D);
+    const normed = rmsNorm(x, weight('input_layernorm.weight'), eps);
+    const queries = normAndRotate(
+      tf.reshape(project(withoutAnchor(normed), 'self_attn.q_proj'), [batchSize, blockCount, queryCount, heads, headDim]),
+      weight('self_attn.q_norm.weight'),
+      last ? dropAnchorRotation(rotation) : rotation,
+      eps,
+    );
+    const blockKeys = normAndRotate(
+      tf.reshape(project(normed, 'self_attn.k_proj'), [batchSize, blockCount, blockSize, keyValueHeads, headDim]),
+      weight('self_attn.k_norm.weight'),
+      rotation,
+      eps,
+    );
+    const blockValues = tf.reshape(project(normed, 'self_attn.v_proj'), [batchSize, blockCount, blockSize, keyValueHeads, headDim]);
+    const { keys, values } = contextKeyValues(layer);
+    const attended = attendPrefixAndBlock({ queries, blockKeys, blockValues, contextKeys: keys, contextValues: values, bias });
+    const afterAttention = tf.add(
+      withoutAnchor(x),
+      project(tf.reshape(attended, [blockTotal * queryCount, heads * headDim]), 'self_attn.o_proj'),
+    );
+    const normedAgain = rmsNorm(afterAttention, weight('post_attention_layernorm.weight'), eps);
+    const mlp = swiglu(normedAgain, weight('mlp.gate_proj.weight'), weight('mlp.up_proj.weight'), weight('mlp.down_proj.weight'));
+    x = tf.add(afterAttention, mlp);
+  }
+  return rmsNorm(x, weights['norm.weight']!, eps) as Tensor2D;
+}
+
+/** One layer's keys and values of the context `[B, S, D]`, `[B, Hkv, S, headDim]`; the context is not normed again. */
+function contextLayerKeyValues(
+  config: DrafterConfig,
+  weights: Weights,
+  layer: number,
+  context: Tensor3D,
+  rotation: Rotation,
+): { keys: Tensor4D; values: Tensor4D } {
+  const [batchSize, length, width] = context.shape;
+  const { numKeyValueHeads: heads, headDim, rmsNormEps } = config;
+  const flat = tf.reshape(context, [batchSize * length, width]);
+  const project = (part: string) => {
+    const prefix = `layers.${layer}.self_attn.${part}`;
+    return tf.reshape(linear(flat, weights[`${prefix}.weight`]!, weights[`${prefix}.bias`]), [batchSize, length, heads, headDim]);
+  };
+  const keys = normAndRotate(project('k_proj'), weights[`layers.${layer}.self_attn.k_norm.weight`]!, rotation, rmsNormEps);
+  return {
+    keys: tf.transpose(keys, [0, 2, 1, 3]) as Tensor4D,
+    values: tf.transpose(project('v_proj'), [0, 2, 1, 3]) as Tensor4D,
+  };
+}
+
+/** Per-head RMS norm, then RoPE, of `x [..., positions, heads, headDim]` with a rotation `[..., positions, headDim]`. */
+function normAndRotate(x: Tensor, weight: Tensor, { cos, sin }: Rotation, eps: number): Tensor {
+  return applyRope(rmsNorm(x, weight, eps), tf.expandDims(cos, -2), tf.expandDims(sin, -2));
+}
+
+/** Rotations of the slots of blocks at `anchors [B, N]`: `[B, N, K, headDim]`, slot k at position a+k. */
+function slotRotation(tables: { cos: Tensor2D; sin: Tensor2D }, anchors: Tensor2D, blockSize: number): Rotation {
+  const positions = tf.add(tf.expandDims(anchors, 2), tf.range(0, blockSize, 1, 'int32'));
+  return { cos: gatherRows(tables.cos, positions), sin: gatherRows(tables.sin, positions) };
+}
+
+function dropAnchorRotation({ cos, sin }: Rotation): Rotation {
+  const [batchSize, blockCount, blockSize, headDim] = cos.shape as [number, number, number, number];
+  const cut = (table: Tensor) => tf.slice(table, [0, 0, 1, 0], [batchSize, blockCount, blockSize - 1, headDim]);
+  return { cos: cut(cos), sin: cut(sin) };
+}
