@@ -39,19 +39,11 @@ export function drafterShape(config: Config, target: TargetConfig, maskTokenId: 
 /** Tapped layers: those of the cache where the config leaves them open. Throws `UserError` where they are out of range or not the cache's. */
 export function resolveTaps(taps: Config['drafter']['taps'], layers: number, cacheTaps?: readonly number[] | null): number[] {
   if (taps === 'auto' && cacheTaps) return [...cacheTaps];
-  const chosen = Array.isArray(taps) ? taps : spreadTaps(taps === 'auto' ? Math.min(5, Math.max(1, layers - 3)) : taps, layers);
+  const chosen = Array.isArray(taps) ? taps : defaultTaps(taps === 'auto' ? Math.min(5, Math.max(1, layers - 3)) : taps, layers);
   const outside = chosen.filter((tap) => tap >= layers);
   if (outside.length > 0) throw new UserError(`drafter.taps names layer ${outside.join(', ')}, but the target's layers are 0 to ${layers - 1}.`);
   if (cacheTaps && cacheTaps.join() !== chosen.join()) {
     throw new UserError(`drafter.taps is [${chosen.join(', ')}], but the cache was captured with [${cacheTaps.join(', ')}]. Capture again, or set drafter.taps to auto.`);
   }
   return chosen;
-}
-
-function spreadTaps(count: number, layers: number): number[] {
-  const taps = defaultTaps(count, layers);
-  if (new Set(taps).size < count || taps.some((tap) => tap < 0)) {
-    throw new UserError(`drafter.taps asks for ${count} layers of a target that has ${layers}: they would not all differ. Ask for at most ${Math.max(1, layers - 3)}, or list them.`);
-  }
-  return taps;
 }

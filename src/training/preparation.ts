@@ -2,7 +2,7 @@
 // first weights, the plan of its data. What the config left open is filled in, so that the run folder shows what really ran.
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { Tensor2D } from '@tensorflow/tfjs-node-gpu';
+import type { Tensor } from '@tensorflow/tfjs-node-gpu';
 import { openCache, type Cache } from '../../data/arrow-cache.js';
 import type { BatchOptions } from '../../data/batches.js';
 import { parseInput, prepareTokens } from '../../data/prepare.js';
@@ -11,17 +11,20 @@ import { needsTeacher } from '../../losses/index.js';
 import type { Config } from '../config/load.js';
 import { UserError } from '../errors.js';
 import { loadDrafter } from '../models/drafter-checkpoint.js';
-import { initDrafterWeights, type DrafterConfig } from '../models/drafter-config.js';
+import type { DrafterConfig } from '../models/drafter-config.js';
+import { initDrafterWeights } from '../models/drafter-init.js';
 import { resolveModelFolder } from '../models/hub.js';
 import { loadTarget, loadTargetEnds, type Target } from '../models/target-checkpoint.js';
 import { readTargetConfig, type TargetConfig } from '../models/target-config.js';
-import type { Weights } from '../models/weights.js';
 import { tf } from '../tensorflow/ops.js';
+import { generateAnswers } from '../decoding/target-generation.js';
 import { captureCache } from './capture.js';
 import { drafterShape, resolveTaps } from './drafter-shape.js';
 import { createEngine, type Engine } from './engine.js';
+import { estimateMemory, refuseTooLarge } from './estimate.js';
 import { chooseMaskToken } from './mask-token.js';
 import { onlineTarget } from './online-target.js';
+import type { GenerateAnswers, GenerationSettings } from './regeneration.js';
 import { checkSupervision, lengthsInUse, planData, planTrainingEpoch, planValidation, type RunData } from './run-data.js';
 import { runPaths } from './run-folder.js';
 
@@ -64,12 +67,14 @@ export async function prepareRun(config: Config, options: PrepareOptions = {}): 
   if (resolved.training.steps === null) resolved.training = { ...resolved.training, steps: data.totalSteps, epochs: null };
   await checkSupervision(data);
   checkPositions(data, drafter);
+  const { batchSize, anchorsPerSequence, accumulate } = resolved.training;
+  refuseTooLarge(estimateMemory(drafter, target, { batchSize, anchorsPerSequence, accumulate, tied: target.tieWordEmbeddings, online, length: data.buckets.at(-1)! }));
   const topk = !online && needsTeacher(config.losses) ? cache.columns.topk : 0;
   const read = { blockSize: drafter.blockSize, anchorsPerSequence: resolved.training.anchorsPerSequence, features: online ? 'none' : 'float32', topk: topk > 0 } as const;
 
   const weights = initial?.weights ?? initDrafterWeights(drafter, resolved.training.seed);
   let full: Target | undefined;
-  let ends: { embedding: Tensor2D; head?: Tensor2D } | undefined;
+  let ends: { embedding: Tensor; head?: Tensor } | undefined;
   if (online) full = await loadTarget(folder);
   else ends = await loadTargetEnds(folder, target);
   return {
@@ -157,21 +162,35 @@ async function openRows(config: Config, folder: string, target: TargetConfig, to
     });
     options.say?.(`prepared ${report.sequences} sequences, ${report.tokens} tokens${report.problemCount > 0 ? `; ${report.problemCount} rows were left out (${join(tokens, 'report.json')})` : ''}`);
   }
-  if (capture.mode === 'online' && capture.generate === null) return openCache(tokens);
-  const out = join(base, 'features');
-  await captureCache({
-    target: folder,
-    tokens,
-    out,
-    taps: capture.mode === 'online' ? [] : resolveTaps(config.drafter.taps, target.numLayers),
-    topLogProbs: capture.mode === 'online' ? 0 : capture.topLogProbs,
-    generate: capture.generate,
-    batchSize: capture.batchSize,
-    maxTokens: data.maxLength,
-    signal: options.signal,
-    say: options.say,
-  } as never);
+  const online = capture.mode === 'online';
+  if (online && capture.generate === null) return openCache(tokens);
+  const out = join(base, online ? 'generated' : 'features');
+  const loaded = await loadTarget(folder);
+  try {
+    const result = await captureCache({
+      target: loaded,
+      tokens,
+      out,
+      taps: online ? [] : resolveTaps(config.drafter.taps, target.numLayers),
+      topk: online ? 0 : capture.topLogProbs,
+      batchSize: capture.batchSize,
+      maxLength: data.maxLength,
+      ...(capture.generate !== null && { generate: capture.generate, generateAnswers: answersOf(loaded, capture.generate, tokenizer, capture.batchSize) }),
+      ...(tokenizer !== undefined && { tokenizerFingerprint: tokenizer.fingerprint }),
+      ...(options.signal !== undefined && { signal: options.signal }),
+      ...(options.say !== undefined && { say: options.say }),
+    });
+    if (!result.finished) throw new UserError(`the capture was interrupted after ${result.rows} rows; the same command goes on with it.`);
+  } finally {
+    loaded.dispose();
+  }
   return openCache(out);
+}
+
+/** Lets the target write answers as `capture.generate` says. */
+function answersOf(target: Target, { temperature, topP }: GenerationSettings, tokenizer: Tokenizer | undefined, batchSize: number): GenerateAnswers {
+  const stopIds = [...new Set([...target.config.eosTokenIds, ...(tokenizer?.specialIds.stop ?? [])])];
+  return (requests) => generateAnswers(target, requests, { sampling: { temperature, topP, topK: 0 }, stopIds, batchSize });
 }
 
 /** A cache belongs to a target; one of another would train without complaint and be accepted by no one. */

@@ -93,11 +93,12 @@ function lossAndGradients(options: TrainStepOptions, variables: Variables, input
   const { weightNames } = options;
   const reading = options.readTarget?.(variables, inputs) ?? readInputs(inputs);
   let outputs: Tensors = {};
-  // What is reported is made while the gradient's scope is open, which would dispose it: it is kept, and handed out as copies.
+  // What is reported is made while the gradient's scope is open, which would dispose it: copies are kept (some of it is an
+  // input itself), and handed out as copies that belong to the caller's scope again.
   const differentiate = tf.valueAndGrads((...tensors: Tensor[]) => {
     const weights = Object.fromEntries(weightNames.map((name, index) => [name, tensors[index]!]));
     const { loss, ...reported } = blockLoss(options, variables, inputs, reading, weights, true);
-    outputs = Object.fromEntries(Object.entries(reported).map(([name, tensor]) => [name, tf.keep(tensor)]));
+    outputs = Object.fromEntries(Object.entries(reported).map(([name, tensor]) => [name, tf.keep(tf.clone(tensor))]));
     return loss as Scalar;
   });
   const { value, grads } = differentiate(weightNames.map((name) => variables[variableName.weight(name)]!.read()));
