@@ -21,7 +21,7 @@ export async function verifyCache(folder: string, onShard: (file: string, proble
     const path = join(folder, shard.file);
     try {
       const found = await hashFile(path);
-      if (found !== shard.sha256) problems.push(`${path}: SHA-256 is ${found}, the manifest says ${shard.sha256}; the file changed after it was written. Delete it and its manifest entry, and capture again`);
+      if (found !== shard.sha256) problems.push(`${path}: SHA-256 is ${found}, the manifest says ${shard.sha256}; the file changed after it was written. Restore it from a copy, or delete the cache folder and capture again`);
     } catch (error) {
       problems.push((error as Error).message);
     }

@@ -2,7 +2,9 @@
 // The command line: one file a command in src/commands/, listed here.
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
+import { captureCommand } from './commands/capture.js';
 import { doctorCommand } from './commands/doctor.js';
+import { prepareCommand } from './commands/prepare.js';
 import { setupCommand } from './commands/setup.js';
 import { UserError } from './errors.js';
 
@@ -11,6 +13,8 @@ const cli = yargs(hideBin(process.argv))
   .usage('$0 <command>\n\nTrains block-diffusion drafters that autoregressive verifiers accept.')
   .command(doctorCommand)
   .command(setupCommand)
+  .command(prepareCommand)
+  .command(captureCommand)
   .demandCommand(1, 'Name a command; `draftalign --help` lists them.')
   .strict()
   .fail((message, error, parser) => {

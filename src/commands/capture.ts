@@ -1,6 +1,9 @@
 // `draftalign capture`: the frozen target's features over token sequences, as an Arrow cache.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import { verifyCache } from '../../data/arrow-cache.js';
+import type { Tokenizer } from '../../data/tokenizer.js';
 import { UserError } from '../errors.js';
 import type { CaptureProgress } from '../training/capture.js';
 import { formatSeconds, parsePart } from '../training/capture-plan.js';
@@ -73,9 +76,11 @@ async function capture(argv: CaptureArguments & { target: string; tokens: string
   const { loadTarget } = await import('../models/target-checkpoint.js');
   const { captureCache } = await import('../training/capture.js');
   const { defaultTaps } = await import('../models/drafter-config.js');
-  const { createAnswerGenerator } = await import('../decoding/target-generation.js');
+  const { generateAnswers } = await import('../decoding/target-generation.js');
   const folder = await resolveModelFolder(argv.target);
+  const tokenizer = await findTokenizer(folder);
   const target = await loadTarget(folder);
+  const stopIds = [...new Set([...target.config.eosTokenIds, ...(tokenizer?.specialIds.stop ?? [])])];
   const stop = new AbortController();
   const interrupt = (): void => {
     if (stop.signal.aborted) process.exit(130);
@@ -98,10 +103,11 @@ async function capture(argv: CaptureArguments & { target: string; tokens: string
         part,
         signal: stop.signal,
         say: console.log,
-        tokenizerFingerprint: await tokenizerFingerprint(folder),
+        tokenizerFingerprint: tokenizer?.fingerprint,
         ...(argv.regenerate && {
           generate: { maxNewTokens: argv['max-new-tokens'], temperature: argv.temperature, topP: argv['top-p'], seed: argv.seed },
-          generateAnswers: createAnswerGenerator(target, { temperature: argv.temperature, topP: argv['top-p'], batchSize: argv['batch-size'] }),
+          generateAnswers: (requests) =>
+            generateAnswers(target, requests, { sampling: { temperature: argv.temperature, topP: argv['top-p'], topK: 0 }, stopIds, batchSize: argv['batch-size'] }),
         }),
       },
       showProgress,
@@ -128,11 +134,10 @@ function readTaps(text: string | undefined, layers: number, spread: (count: numb
   return numbers.length === 1 && !text.includes(',') ? spread(numbers[0]!, layers) : numbers;
 }
 
-async function tokenizerFingerprint(folder: string): Promise<string | undefined> {
-  const { existsSync } = await import('node:fs');
-  const { join } = await import('node:path');
+/** The tokenizer, where the target's folder has one; a target without is captured from token ids alone. */
+async function findTokenizer(folder: string): Promise<Tokenizer | undefined> {
   const { loadTokenizer } = await import('../../data/tokenizer.js');
-  return existsSync(join(folder, 'tokenizer.json')) ? (await loadTokenizer(folder)).fingerprint : undefined;
+  return existsSync(join(folder, 'tokenizer.json')) ? loadTokenizer(folder) : undefined;
 }
 
 let lastShown = 0;

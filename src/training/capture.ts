@@ -11,10 +11,11 @@ import { UserError } from '../errors.js';
 import { acquireLock, LockHeldError } from '../lock.js';
 import { float32ToHalf } from '../models/half.js';
 import type { Target } from '../models/target-checkpoint.js';
+import { Random } from '../random.js';
 import { tf } from '../tensorflow/ops.js';
 import { batchByLength, formatBytes, formatSeconds, freeBytes, planCapture, windowEnd, type CapturePlan } from './capture-plan.js';
 import { captureStep } from './capture-step.js';
-import { regenerateRows, type GenerateAnswers, type GenerationSettings } from './regeneration.js';
+import { regenerateRows, type GenerateAnswers, type GenerationRequest, type GenerationSettings } from './regeneration.js';
 
 export interface CaptureOptions {
   target: Target;
@@ -183,10 +184,37 @@ async function announce(options: CaptureOptions, source: Cache, plan: CapturePla
   if (free !== undefined && need > free && !generate) {
     throw new UserError(`${out}: the cache still needs ${formatBytes(need)} and ${formatBytes(free)} are free. Take fewer rows or taps, another disk, or train with capture.mode online, which stores no features`);
   }
+  const rows = plan.to - writer.sourceRows;
+  if (rows === 0) return;
+  if (generate) {
+    const rate = await measureGeneration(options, source, plan);
+    say(`generating takes at most about ${formatSeconds((rows * generate.maxNewTokens) / rate)} (${rate.toFixed(0)} tokens/s measured; answers that end early make it less)`);
+  }
   if (columns.featureWidth === 0) return;
   const rate = measureRate(options, columns, plan);
-  const tokens = plan.tokens * share;
-  say(`the forward passes take ${generate ? 'at most ' : ''}about ${formatSeconds(tokens / rate)} (${rate.toFixed(0)} tokens/s measured)${generate ? '; generating comes on top' : ''}`);
+  say(`the forward passes take ${most}about ${formatSeconds((plan.tokens * share) / rate)} (${rate.toFixed(0)} tokens/s measured)`);
+}
+
+/** New tokens per second of generating, from the first few tokens of one batch of answers. */
+async function measureGeneration(options: CaptureOptions, source: Cache, plan: CapturePlan): Promise<number> {
+  const { batchSize = 8, generateAnswers } = options;
+  const first = await Promise.all(Array.from({ length: Math.min(batchSize, plan.to - plan.from) }, (_, i) => source.readRow(plan.from + i)));
+  const requests = (maxNewTokens: number): GenerationRequest[] =>
+    first.map(({ inputIds, promptLength }) => ({
+      promptIds: inputIds.slice(0, Math.max(1, Math.min(promptLength ?? 1, options.target.config.maxPositions - maxNewTokens))),
+      maxNewTokens,
+      random: new Random(0),
+    }));
+  const timed = async (count: number): Promise<{ tokens: number; ms: number }> => {
+    const start = performance.now();
+    const answers = await generateAnswers!(requests(count));
+    return { tokens: answers.reduce((sum, answer) => sum + answer.length, 0), ms: performance.now() - start };
+  };
+  await timed(2);
+  // The difference leaves out the prompts.
+  const [few, more] = [await timed(2), await timed(18)];
+  const tokens = more.tokens - few.tokens;
+  return tokens > 0 && more.ms > few.ms ? (1000 * tokens) / (more.ms - few.ms) : (1000 * more.tokens) / more.ms;
 }
 
 /** Tokens per second of the capture step, from one timed batch of typical length. */

@@ -77,7 +77,9 @@ export async function regenerateRows(
         state.ids.push(id);
         state.mask.push(1);
       }
-      if (!stopIds.includes(answer.at(-1) ?? -1)) state.finished = true;
+      // An answer shorter than allowed ended by itself.
+      const { maxNewTokens } = asked[i]!.request;
+      if (answer.length === 0 || (answer.length >= maxNewTokens && !stopIds.includes(answer.at(-1)!))) state.finished = true;
     }
   }
   return rows.map((row, i): CacheRow => {

@@ -215,16 +215,16 @@ test('activations beyond float16 stop the capture, naming the layer and the reme
 test('every answer is written anew, turn after turn, by row alone; what follows a cut answer is left out', async () => {
   const row = (ids: number[], mask: number[]): CacheRow => ({ inputIds: Int32Array.from(ids), lossMask: Uint8Array.from(mask), domain: 'x' });
   const asked: GenerationRequest[][] = [];
-  // Answers with the last prompt token and the stop token 2; a prompt that ends with 9 is answered without a stop token.
+  // Answers with the last prompt token and the stop token 2; a prompt that ends with 9 is answered without end.
   const generate = (requests: readonly GenerationRequest[]): Int32Array[] => {
     asked.push([...requests]);
-    return requests.map(({ promptIds }) => (promptIds.at(-1) === 9 ? Int32Array.of(7, 7) : Int32Array.of(promptIds.at(-1)!, 2)));
+    return requests.map(({ promptIds, maxNewTokens }) => (promptIds.at(-1) === 9 ? new Int32Array(maxNewTokens).fill(7) : Int32Array.of(promptIds.at(-1)!, 2)));
   };
   const rows = [row([1, 5, 8, 8, 6, 4, 8], [0, 0, 1, 1, 0, 0, 1]), row([1, 9, 8, 6, 8], [0, 0, 1, 0, 1]), row([1, 3], [0, 0])];
-  const settings = { maxNewTokens: 5, temperature: 1, topP: 1, seed: 3 };
+  const settings = { maxNewTokens: 3, temperature: 1, topP: 1, seed: 3 };
   const result = await regenerateRows(rows, [10, 11, 12], settings, [2], 100, generate);
-  assert.deepEqual(result.map(({ inputIds }) => [...inputIds]), [[1, 5, 5, 2, 6, 4, 4, 2], [1, 9, 7, 7], [1, 3, 3, 2]]);
-  assert.deepEqual(result.map(({ lossMask }) => [...lossMask]), [[0, 0, 1, 1, 0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]]);
+  assert.deepEqual(result.map(({ inputIds }) => [...inputIds]), [[1, 5, 5, 2, 6, 4, 4, 2], [1, 9, 7, 7, 7], [1, 3, 3, 2]]);
+  assert.deepEqual(result.map(({ lossMask }) => [...lossMask]), [[0, 0, 1, 1, 0, 0, 1, 1], [0, 0, 1, 1, 1], [0, 0, 1, 1]]);
   assert.deepEqual(result.map(({ promptLength }) => promptLength), [2, 2, 2]);
   assert.deepEqual(asked.map((requests) => requests.length), [3, 1]);
   const draws = asked[0]!.map(({ random }) => random.next());
