@@ -1,0 +1,32 @@
+// The demo target's config.json: a small Qwen3, with attention heads of 32, the smallest that serving engines' kernels take.
+import { specialIds, vocabSize } from './chat-tokenizer.js';
+
+export const configJson = {
+  architectures: ['Qwen3ForCausalLM'],
+  attention_bias: false,
+  attention_dropout: 0,
+  dtype: 'float16',
+  eos_token_id: specialIds.end,
+  head_dim: 32,
+  hidden_act: 'silu',
+  hidden_size: 192,
+  initializer_range: 0.02,
+  intermediate_size: 512,
+  layer_types: Array<string>(6).fill('full_attention'),
+  max_position_embeddings: 1024,
+  max_window_layers: 6,
+  model_type: 'qwen3',
+  num_attention_heads: 6,
+  num_hidden_layers: 6,
+  num_key_value_heads: 2,
+  pad_token_id: specialIds.pad,
+  rms_norm_eps: 1e-6,
+  rope_scaling: null,
+  rope_theta: 10000,
+  sliding_window: null,
+  tie_word_embeddings: true,
+  torch_dtype: 'float16',
+  use_cache: true,
+  use_sliding_window: false,
+  vocab_size: vocabSize,
+};
