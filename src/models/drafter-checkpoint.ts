@@ -64,6 +64,9 @@ export async function loadDrafter(folder: string, target?: TargetConfig, options
     problems.push(...compared.problems);
     notes.push(...compared.notes);
   }
+  if (existsSync(join(folder, 'mask_embedding.pt'))) {
+    problems.push('mask_embedding.pt holds an embedding of its own for masked slots; only drafters that use the target\'s embedding of the mask token are supported');
+  }
   const paths = await weightFiles(folder);
   const files = await Promise.all(paths.map((file) => openSafetensors(file)));
   try {
@@ -126,11 +129,20 @@ export function compareWithTarget(config: DrafterConfig, target: TargetConfig): 
   return { problems, notes };
 }
 
+/** A tensor as it is stored: under its own name, or with the `model.` in front that some trainers leave there and engines accept. */
+function findTensor(files: SafetensorsFile[], name: string): { file: SafetensorsFile; stored: string } | undefined {
+  for (const stored of [name, `model.${name}`]) {
+    const file = files.find((file) => file.has(stored));
+    if (file !== undefined) return { file, stored };
+  }
+  return undefined;
+}
+
 function compareTensors(config: DrafterConfig, files: SafetensorsFile[]): string[] {
   return Object.entries(drafterWeightShapes(config)).flatMap(([name, shape]) => {
-    const file = files.find((file) => file.has(name));
-    if (file === undefined) return [`tensor ${name} [${shape.join(', ')}] is missing`];
-    const found = file.entry(name);
+    const place = findTensor(files, name);
+    if (place === undefined) return [`tensor ${name} [${shape.join(', ')}] is missing`];
+    const found = place.file.entry(place.stored);
     const problems: string[] = [];
     if (found.shape.join() !== shape.join()) problems.push(`tensor ${name} has shape [${found.shape.join(', ')}]; the config makes it [${shape.join(', ')}]`);
     if (!['F64', 'F32', 'F16', 'BF16'].includes(found.dtype)) problems.push(`tensor ${name} is ${found.dtype}; expected a float type`);
@@ -144,20 +156,22 @@ async function examineExtraTensors(config: DrafterConfig, files: SafetensorsFile
   const problems: string[] = [];
   const notes: string[] = [];
   for (const file of files) {
-    for (const name of file.names().filter((name) => !(name in expected))) {
+    for (const stored of file.names()) {
+      const name = stored.replace(/^model\./, '');
+      if (name in expected && findTensor(files, name)?.stored === stored) continue;
       const copyOf = targetCopies[name];
       if (copyOf !== undefined) {
-        const verdict = await compareCopy(file, name, target?.[copyOf]);
+        const verdict = await compareCopy(file, stored, target?.[copyOf]);
         if (verdict === 'differs') problems.push(`tensor ${name} differs from the target's: a drafter with an embedding or head of its own is not supported`);
         else notes.push(`${name} is ${verdict === 'equal' ? 'equal to the target\'s' : 'not compared with the target\'s'} and not used`);
-      } else if (name === 'verifier_norm.weight') {
+      } else if (name === 'verifier_norm.weight' || name.endsWith('rotary_emb.inv_freq')) {
         notes.push(`${name} served its trainer and is not used`);
       } else if (name === 't2d' || name === 'd2t') {
-        const whole = file.entry(name).shape[0] === config.vocabSize && (name === 't2d' || (await file.readInt32(name)).every((shift) => shift === 0));
+        const whole = file.entry(stored).shape[0] === config.vocabSize && (name === 't2d' || (await file.readInt32(stored)).every((shift) => shift === 0));
         if (whole) notes.push(`${name} maps the whole vocabulary onto itself and is not used`);
         else problems.push(`tensor ${name} maps a reduced vocabulary; such drafters are not supported`);
       } else {
-        problems.push(`tensor ${name} [${file.entry(name).shape.join(', ')}] does not belong to a DFlash drafter of this config`);
+        problems.push(`tensor ${stored} [${file.entry(stored).shape.join(', ')}] does not belong to a DFlash drafter of this config`);
       }
     }
   }
@@ -176,8 +190,8 @@ async function readWeights(config: DrafterConfig, files: SafetensorsFile[]): Pro
   const weights: Weights = {};
   try {
     for (const [name, shape] of Object.entries(drafterWeightShapes(config))) {
-      const file = files.find((file) => file.has(name))!;
-      weights[name] = tf.tensor(await file.readFloat32(name), shape, 'float32');
+      const { file, stored } = findTensor(files, name)!;
+      weights[name] = tf.tensor(await file.readFloat32(stored), shape, 'float32');
     }
   } catch (error) {
     tf.dispose(weights);

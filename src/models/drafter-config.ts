@@ -116,13 +116,50 @@ function unsupportedFields(json: Json): string[] {
   if (Array.isArray(layerTypes) && layerTypes.length !== json['num_hidden_layers']) {
     problems.push(`\`layer_types\` names ${layerTypes.length} layers; \`num_hidden_layers\` is ${JSON.stringify(json['num_hidden_layers'])}`);
   }
-  if (json['use_sliding_window'] === true) problems.push('`use_sliding_window` is true; sliding windows are not supported');
-  if (json['hidden_act'] !== undefined && json['hidden_act'] !== 'silu') {
-    problems.push(`\`hidden_act\` is ${JSON.stringify(json['hidden_act'])}; expected "silu"`);
-  }
   if (json['quantization_config'] != null) problems.push('`quantization_config` is set: quantised drafters are not supported');
+  const plain: Record<string, unknown> = { ...plainFields, draft_vocab_size: json['vocab_size'], target_hidden_size: json['hidden_size'] };
+  const check = (fields: Json, plain: Record<string, unknown>, prefix: string) => {
+    for (const [name, expected] of Object.entries(plain)) {
+      const found = fields[name];
+      // Leaving a number out, or nothing in its place, means what 0 and false mean.
+      if (found == null || found === expected || (!found && !expected)) continue;
+      problems.push(`\`${prefix}${name}\` is ${JSON.stringify(found)}; supported is ${JSON.stringify(expected)} alone`);
+    }
+  };
+  check(json, plain, '');
+  if (isObject(json['dflash_config'])) check(json['dflash_config'], plainDflashFields, 'dflash_config.');
   return problems;
 }
+
+/** Fields that some drafters have and engines obey, with the values that leave the plain DFlash drafter as it is. */
+const plainFields: Record<string, unknown> = {
+  hidden_act: 'silu',
+  use_sliding_window: false,
+  is_causal: false,
+  is_neox_style: true,
+  rope_is_neox_style: true,
+  partial_rotary_factor: 1,
+  use_gemma_norm: false,
+  add_swa_attention_sink_bias: false,
+  use_aux_hidden_state: true,
+  sample_from_anchor: false,
+  logit_scale: 1,
+};
+const plainDflashFields: Record<string, unknown> = {
+  causal: false,
+  use_swa: false,
+  use_aux_hidden_state: true,
+  sample_from_anchor: false,
+  attention_sink_bias: false,
+  attention_value_scale: 1,
+  conv_kernel_size: 0,
+  conv_group_size: 0,
+  selector_rank: 0,
+  selector_top_k: 0,
+  output_multiplier: 1,
+  final_logit_softcapping: 0,
+  projector_type: null,
+};
 
 /** What a drafter's numbers say against each other; empty where all is well. Numbers that are NaN were complained of already. */
 export function findContradictions(config: DrafterConfig): string[] {

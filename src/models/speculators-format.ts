@@ -33,7 +33,8 @@ export function formatSpeculatorsConfig(config: DrafterConfig, verifier: NamedVe
     draft_vocab_size: config.vocabSize,
     target_hidden_size: null,
     sample_from_anchor: false,
-    sliding_window_non_causal: false,
+    // No layer has a sliding window, and still: vLLM (0.32.0, configs/speculators/algos.py) makes all layers causal where this is false.
+    sliding_window_non_causal: true,
     tie_word_embeddings: false,
     dtype,
     transformer_layer_config: {

@@ -195,6 +195,35 @@ test('missing, misshapen and foreign tensors are all named', async () => {
   }
 });
 
+test('fields that make another drafter of it are refused, plain values are not', async () => {
+  const folder = temporaryFolder();
+  await saveDrafter(folder, config, initDrafterWeights(config, 1), { dtype: 'F32' });
+  editConfig(folder, (json) => {
+    Object.assign(json, { is_causal: false, draft_vocab_size: 30, target_hidden_size: null, logit_scale: 1, partial_rotary_factor: 1 });
+    Object.assign(json['dflash_config'] as object, { causal: false, attention_value_scale: null, conv_kernel_size: 0, use_aux_hidden_state: true });
+  });
+  (await loadDrafter(folder, target)).dispose();
+  editConfig(folder, (json) => {
+    Object.assign(json, { is_neox_style: false, draft_vocab_size: 20 });
+    Object.assign(json['dflash_config'] as object, { causal: true, attention_value_scale: 0.5, conv_kernel_size: 4, projector_type: 'domino' });
+  });
+  writeFileSync(join(folder, 'mask_embedding.pt'), '');
+  const message = await problemsOf(loadDrafter(folder, target));
+  for (const expected of [/is_neox_style/, /draft_vocab_size/, /dflash_config\.causal/, /attention_value_scale/, /conv_kernel_size/, /projector_type/, /mask_embedding\.pt/]) {
+    assert.match(message, expected);
+  }
+});
+
+test('tensors with `model.` in front are the drafter\'s too', async () => {
+  const folder = temporaryFolder();
+  const weights = initDrafterWeights(config, 1);
+  await saveDrafter(folder, config, weights, { dtype: 'F32' });
+  await rewrite(folder, (tensors) => tensors.map((tensor) => ({ ...tensor, name: `model.${tensor.name}` })));
+  const loaded = await loadDrafter(folder, target);
+  assert.deepEqual(loaded.weights['fc.weight']!.dataSync(), weights['fc.weight']!.dataSync());
+  loaded.dispose();
+});
+
 test('stored copies of the target\'s embedding and head are compared with it', async () => {
   const folder = temporaryFolder();
   await saveDrafter(folder, config, initDrafterWeights(config, 1), { dtype: 'F32' });
