@@ -70,7 +70,16 @@ export function targetForward(config: TargetConfig, weights: Weights, inputIds: 
     let x: Tensor = tf.reshape(embed(embeddingTable(weights), inputIds), [batchSize * length, config.hiddenSize]);
     const embedded = x;
     for (let layer = 0; layer < config.numLayers; layer++) {
-      x = decoderLayer(config, weights, layer, x, { batchSize, length, rotation, bias, cache, keyValues });
+      // A scope a layer: an eager pass holds one layer's scores at a time, not all of them.
+      const input = x;
+      const [output, key, value] = tf.tidy(() => {
+        const own: KeyValues = { keys: [], values: [] };
+        const result = decoderLayer(config, weights, layer, input, { batchSize, length, rotation, bias, cache, keyValues: own });
+        return [result, own.keys[0]!, own.values[0]!] as never;
+      }) as [Tensor, Tensor4D, Tensor4D];
+      x = output;
+      keyValues.keys.push(key);
+      keyValues.values.push(value);
       outputs.push(x);
     }
     const normed = rmsNorm(x, weight(weights, 'model.norm.weight'), config.rmsNormEps);
