@@ -29,7 +29,7 @@ const dataSchema = z
       .min(1)
       .nullable()
       .default(null)
-      .describe('Padded sequence lengths; each is recorded as one graph. Null: powers of two and the values halfway, up to the longest row.'),
+      .describe('Padded sequence lengths; each is recorded as graphs of its own. Null: up to four, chosen so that the rows are padded least.'),
   })
   .describe('What is trained on: one of cache, tokens and prompts.');
 

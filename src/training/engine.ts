@@ -10,7 +10,7 @@ import { saveDrafter } from '../models/drafter-checkpoint.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import { openSafetensors, writeSafetensors } from '../models/safetensors.js';
 import type { Weights } from '../models/weights.js';
-import { createEagerExecutor, createGraphExecutor, type Executor, type StepFunction } from '../tensorflow/graph.js';
+import { createEagerExecutor, createGraphExecutor, type Executor, type StepFunction, type TypedInput } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
 import { cacheShapes, contextStep, draftStep } from './draft-step.js';
 import {
@@ -183,7 +183,7 @@ export function createEngine(options: EngineOptions): Engine {
     evaluateLoss: (batch, progress) => stepFigures(readOutputs(executor.run(`loss/${batch.plan.length}`, inputsOf(batch, progress)))),
     readContext(batch) {
       const { length } = batch.plan;
-      const input = batch.features === undefined ? { inputIds: batch.inputIds } : { features: batch.features as Float32Array };
+      const input: Record<string, TypedInput> = batch.features === undefined ? { inputIds: batch.inputIds } : { features: batch.features as Float32Array };
       const cache = executor.run(`context/${length}`, input);
       return {
         draft(anchors) {

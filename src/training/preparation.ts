@@ -175,6 +175,7 @@ async function openRows(config: Config, folder: string, target: TargetConfig, to
       topk: online ? 0 : capture.topLogProbs,
       batchSize: capture.batchSize,
       maxLength: data.maxLength,
+      ...(data.maxRows !== null && { maxRows: data.maxRows }),
       ...(capture.generate !== null && { generate: capture.generate, generateAnswers: answersOf(loaded, capture.generate, tokenizer, capture.batchSize) }),
       ...(tokenizer !== undefined && { tokenizerFingerprint: tokenizer.fingerprint }),
       ...(options.signal !== undefined && { signal: options.signal }),

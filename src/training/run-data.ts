@@ -1,6 +1,6 @@
 // The rows of a run: which are held out, how they fall into batches, and a stream of batches that is read ahead of the step.
 // Everything follows from the seed and a position, so a resumed run needs no state but its step.
-import { defaultBuckets, planEpoch, readBatch, type Batch, type BatchOptions, type BatchPlan, type RowSource } from '../../data/batches.js';
+import { planEpoch, readBatch, type Batch, type BatchOptions, type BatchPlan, type RowSource } from '../../data/batches.js';
 import type { Config } from '../config/load.js';
 import { UserError } from '../errors.js';
 import { Random } from '../random.js';
@@ -35,13 +35,47 @@ export function planData(config: Config, source: RowSource, rowLengths: Int32Arr
   }
   const validationRows = order.slice(0, heldOut).sort();
   const trainingRows = order.slice(heldOut).sort();
-  let longest = 0;
-  for (let row = 0; row < rowCount; row++) longest = Math.max(longest, lengths[row]!);
-  const buckets = data.buckets === null ? defaultBuckets(longest).map((size) => Math.min(size, data.maxLength)) : [...data.buckets].sort((a, b) => a - b);
+  const buckets = data.buckets === null ? chooseBuckets(lengths.subarray(0, rowCount), data.maxLength) : [...data.buckets].sort((a, b) => a - b);
   const partial = { source, lengths, trainingRows, validationRows, buckets };
   const batchesPerEpoch = planTrainingEpoch(config, partial, 0).length;
   const totalSteps = training.steps ?? Math.max(1, Math.round(((training.epochs ?? defaultEpochs) * batchesPerEpoch) / training.accumulate));
   return { ...partial, batchesPerEpoch, totalSteps };
+}
+
+/**
+ * At most `count` padded lengths (multiples of 16, or `most`) that together pad the rows least: each is recorded as graphs of its
+ * own, so few are better than many. By dynamic programming over the lengths that occur.
+ */
+export function chooseBuckets(lengths: Int32Array, most: number, count = 4): number[] {
+  const rowsOf = new Map<number, number>();
+  for (const length of lengths) {
+    const size = Math.min(most, Math.ceil(length / 16) * 16);
+    rowsOf.set(size, (rowsOf.get(size) ?? 0) + 1);
+  }
+  const sizes = [...rowsOf.keys()].sort((a, b) => a - b);
+  const rowsUpTo = sizes.map(((sum) => (size: number) => (sum += rowsOf.get(size)!))(0));
+  // best[n][i]: fewest padded tokens for rows up to sizes[i] in n + 1 buckets, the last of them sizes[i]; `from` is the bucket before.
+  const cost = (after: number, i: number) => (rowsUpTo[i]! - (after < 0 ? 0 : rowsUpTo[after]!)) * sizes[i]!;
+  const first = sizes.map((_, i) => ({ tokens: cost(-1, i), from: -1 }));
+  const best = [first];
+  for (let n = 1; n < Math.min(count, sizes.length); n++) {
+    best.push(
+      sizes.map((_, i) => {
+        let chosen = { tokens: Infinity, from: -1 };
+        for (let j = n - 1; j < i; j++) {
+          const tokens = best[n - 1]![j]!.tokens + cost(j, i);
+          if (tokens < chosen.tokens) chosen = { tokens, from: j };
+        }
+        return chosen;
+      }),
+    );
+  }
+  const buckets: number[] = [];
+  for (let n = best.length - 1, i = sizes.length - 1; n >= 0; n--) {
+    buckets.unshift(sizes[i]!);
+    i = best[n]![i]!.from;
+  }
+  return buckets;
 }
 
 type PlannedRows = Pick<RunData, 'lengths' | 'trainingRows' | 'validationRows' | 'buckets'>;
