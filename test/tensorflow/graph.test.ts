@@ -195,7 +195,7 @@ test('a step that reads values, or uses a large tensor from outside, is refused 
   assert.throws(() => createGraphExecutor({ variables: {}, functions: { reads } }), /the step reads the values of reads\/Exp/);
   const large = tf.add(tf.zeros([200, 200]), 1);
   const captures: StepFunction = { inputs: { x: tf.zeros([200]) }, run: (_, { x }) => ({ y: tf.add(x!, large) }) };
-  assert.throws(() => createGraphExecutor({ variables: {}, functions: { captures } }), /AddV2 uses a tensor of shape \[200, 200\]/);
+  assert.throws(() => createGraphExecutor({ variables: {}, functions: { captures } }), /Add uses a tensor of shape \[200, 200\]/);
 });
 
 test('recording and running leave no tensor behind', () => {
