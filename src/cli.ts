@@ -6,6 +6,7 @@ import { captureCommand } from './commands/capture.js';
 import { doctorCommand } from './commands/doctor.js';
 import { prepareCommand } from './commands/prepare.js';
 import { setupCommand } from './commands/setup.js';
+import { trainCommand } from './commands/train.js';
 import { UserError } from './errors.js';
 
 const cli = yargs(hideBin(process.argv))
@@ -15,6 +16,7 @@ const cli = yargs(hideBin(process.argv))
   .command(setupCommand)
   .command(prepareCommand)
   .command(captureCommand)
+  .command(trainCommand)
   .demandCommand(1, 'Name a command; `draftalign --help` lists them.')
   .strict()
   .fail((message, error, parser) => {
