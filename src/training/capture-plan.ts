@@ -59,27 +59,46 @@ export function planCapture(
   return { from, to, lengths, cut, tokens, bytes };
 }
 
-/** The rows of the window that begins at `start`: at most `maxRows`, and no more bytes than `maxBytes` unless it is a single row. */
-export function windowEnd(plan: CapturePlan, start: number, columns: CacheColumns, maxRows: number, maxBytes: number): number {
+const WINDOW_BYTES = 64 * 2 ** 20;
+const WINDOW_BATCHES = 16;
+
+/** Where the window that begins at row `start` ends: after 16 batches of rows, or 64 MiB of them, but one row at least. */
+export function windowEnd(plan: CapturePlan, start: number, columns: CacheColumns, batchSize: number): number {
   let bytes = 0;
   let end = start;
-  while (end < plan.to && end - start < maxRows) {
+  while (end < plan.to && end - start < WINDOW_BATCHES * batchSize) {
     bytes += sequenceBytes(plan.lengths[end]!, columns);
-    if (end > start && bytes > maxBytes) break;
+    if (end > start && bytes > WINDOW_BYTES) break;
     end++;
   }
   return end;
 }
 
-/** Groups items into batches of like length, longest first; returns their indices and the padded length of each batch. */
-export function batchByLength(lengths: readonly number[], batchSize: number): { items: number[]; length: number }[] {
+/**
+ * Groups items into batches of like length, longest first; returns their indices and the padded length of each batch.
+ * `rowsOf` says how many sequences of a padded length go into one.
+ */
+export function batchByLength(lengths: readonly number[], rowsOf: (length: number) => number): { items: number[]; length: number }[] {
   const order = lengths.map((_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b);
   const batches: { items: number[]; length: number }[] = [];
-  for (let start = 0; start < order.length; start += batchSize) {
-    const items = order.slice(start, start + batchSize);
-    batches.push({ items, length: defaultBuckets(lengths[items[0]!]!).at(-1)! });
+  for (let start = 0; start < order.length; ) {
+    const length = defaultBuckets(lengths[order[start]!]!).at(-1)!;
+    const items = order.slice(start, start + rowsOf(length));
+    batches.push({ items, length });
+    start += items.length;
   }
   return batches;
+}
+
+/** Batches of each padded length that the capture of a whole part will have. */
+export function countBatches(plan: CapturePlan, columns: CacheColumns, batchSize: number, rowsOf: (length: number) => number): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (let start = plan.from; start < plan.to; ) {
+    const end = windowEnd(plan, start, columns, batchSize);
+    for (const { length } of batchByLength([...plan.lengths.subarray(start, end)], rowsOf)) counts.set(length, (counts.get(length) ?? 0) + 1);
+    start = end;
+  }
+  return counts;
 }
 
 /** Free bytes where `folder` is or will be; undefined where the system does not tell. */

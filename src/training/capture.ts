@@ -4,17 +4,15 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
-import type { Tensor2D } from '@tensorflow/tfjs-node-gpu';
 import { createCacheWriter, openCache, type Cache, type CacheColumns, type CacheMetadata, type CacheRow, type CacheWriter, type Part } from '../../data/arrow-cache.js';
 import { readContents } from '../../data/cache-manifest.js';
 import { UserError } from '../errors.js';
 import { acquireLock, LockHeldError } from '../lock.js';
 import { float32ToHalf } from '../models/half.js';
-import type { Target } from '../models/target-checkpoint.js';
+import type { Target } from '../models/target.js';
 import { Random } from '../random.js';
-import { tf } from '../tensorflow/ops.js';
-import { batchByLength, formatBytes, formatSeconds, freeBytes, planCapture, windowEnd, type CapturePlan } from './capture-plan.js';
-import { captureStep } from './capture-step.js';
+import { batchByLength, countBatches, formatBytes, formatSeconds, freeBytes, planCapture, windowEnd, type CapturePlan } from './capture-plan.js';
+import { createCaptureRunner, rowsOfBatch, type CaptureRunner } from './capture-runner.js';
 import { regenerateRows, type GenerateAnswers, type GenerationRequest, type GenerationSettings } from './regeneration.js';
 
 export interface CaptureOptions {
@@ -73,9 +71,6 @@ export interface CaptureResult {
   skipped: { row: number; reason: string }[];
 }
 
-const WINDOW_BYTES = 64 * 2 ** 20;
-const WINDOW_BATCHES = 16;
-
 /**
  * Captures, or goes on with a capture that was interrupted.
  * @throws UserError where taps, tokens or folder do not fit, the disk is too small, or activations exceed float16
@@ -95,12 +90,16 @@ export async function captureCache(options: CaptureOptions, onProgress: (progres
       say(`${out} is complete already (${writer.rows} rows)`);
       return result;
     }
-    await announce(options, source, plan, settings.columns, writer, say);
+    await announce(options, source, plan, writer, say);
+    const runner = createRunner(options, plan, settings);
     try {
-      await new Capture(options, source, plan, settings, writer, result, onProgress).run();
+      announceTime(runner, options, plan, settings, writer, say);
+      await new Capture(options, source, plan, settings, runner, writer, result, onProgress).run();
     } catch (error) {
       await writer.abort();
-      throw error;
+      throw explainFullDisk(error, out);
+    } finally {
+      runner?.dispose();
     }
     result.rows = writer.rows;
     return result;
@@ -169,10 +168,9 @@ async function lock(out: string, part: Part): Promise<() => Promise<void>> {
 }
 
 /** Says what will be done, how much room it takes and how long it will last; refuses what cannot fit. */
-async function announce(options: CaptureOptions, source: Cache, plan: CapturePlan, columns: CacheColumns, writer: CacheWriter, say: (message: string) => void): Promise<void> {
+async function announce(options: CaptureOptions, source: Cache, plan: CapturePlan, writer: CacheWriter, say: (message: string) => void): Promise<void> {
   const { out, generate, part } = options;
-  const share = plan.tokens === 0 ? 0 : plan.lengths.subarray(writer.sourceRows, plan.to).reduce((sum, length) => sum + length, 0) / plan.tokens;
-  const need = plan.bytes * share;
+  const need = plan.bytes * shareLeft(plan, writer);
   const free = await freeBytes(out);
   const most = generate ? 'at most ' : '';
   say(
@@ -185,14 +183,44 @@ async function announce(options: CaptureOptions, source: Cache, plan: CapturePla
     throw new UserError(`${out}: the cache still needs ${formatBytes(need)} and ${formatBytes(free)} are free. Take fewer rows or taps, another disk, or train with capture.mode online, which stores no features`);
   }
   const rows = plan.to - writer.sourceRows;
-  if (rows === 0) return;
-  if (generate) {
+  if (generate && rows > 0) {
     const rate = await measureGeneration(options, source, plan);
     say(`generating takes at most about ${formatSeconds((rows * generate.maxNewTokens) / rate)} (${rate.toFixed(0)} tokens/s measured; answers that end early make it less)`);
   }
-  if (columns.featureWidth === 0) return;
-  const rate = measureRate(options, columns, plan);
-  say(`the forward passes take ${most}about ${formatSeconds((plan.tokens * share) / rate)} (${rate.toFixed(0)} tokens/s measured)`);
+}
+
+/** The share of a part's tokens that finished shards do not cover yet. */
+function shareLeft(plan: CapturePlan, writer: CacheWriter): number {
+  return plan.tokens === 0 ? 0 : plan.lengths.subarray(writer.sourceRows, plan.to).reduce((sum, length) => sum + length, 0) / plan.tokens;
+}
+
+function createRunner(options: CaptureOptions, plan: CapturePlan, { columns, batchSize }: Settings): CaptureRunner | undefined {
+  const { target, taps, say, generate } = options;
+  if (columns.featureWidth === 0) return undefined;
+  const rowsOf = (length: number): number => rowsOfBatch(target.config, length, batchSize);
+  // How long generated answers become is not known beforehand, and generating takes most of the time anyway.
+  const batchCounts = generate === undefined ? countBatches(plan, columns, batchSize, rowsOf) : undefined;
+  return createCaptureRunner(target, { taps, columns, batchSize, say, batchCounts });
+}
+
+/** Times one batch of typical length and says how long all of them will take. */
+function announceTime(runner: CaptureRunner | undefined, options: CaptureOptions, plan: CapturePlan, settings: Settings, writer: CacheWriter, say: (message: string) => void): void {
+  const lengths = plan.lengths.subarray(writer.sourceRows, plan.to).slice().sort();
+  if (runner === undefined || lengths.length === 0) return;
+  const { length } = batchByLength([lengths[lengths.length >> 1]!], () => 1)[0]!;
+  const rows = Math.min(lengths.length, rowsOfBatch(options.target.config, length, settings.batchSize));
+  const ids = new Int32Array(rows * length);
+  runner.run(ids, rows, length);
+  const start = performance.now();
+  runner.run(ids, rows, length);
+  const rate = (1000 * rows * length) / (performance.now() - start);
+  say(`the forward passes take ${options.generate ? 'at most ' : ''}about ${formatSeconds((plan.tokens * shareLeft(plan, writer)) / rate)} (${rate.toFixed(0)} tokens/s measured)`);
+}
+
+function explainFullDisk(error: unknown, out: string): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
+  return new UserError(`${out}: the disk is full (${code}). Finished shards are kept; make room and run the same command again to go on`);
 }
 
 /** New tokens per second of generating, from the first few tokens of one batch of answers. */
@@ -217,26 +245,6 @@ async function measureGeneration(options: CaptureOptions, source: Cache, plan: C
   return tokens > 0 && more.ms > few.ms ? (1000 * tokens) / (more.ms - few.ms) : (1000 * more.tokens) / more.ms;
 }
 
-/** Tokens per second of the capture step, from one timed batch of typical length. */
-function measureRate(options: CaptureOptions, columns: CacheColumns, plan: CapturePlan): number {
-  const { target, taps, batchSize = 8 } = options;
-  const rows = plan.lengths.subarray(plan.from, plan.to).slice().sort();
-  if (rows.length === 0) return 1;
-  const { length } = batchByLength([rows[rows.length >> 1]!], 1)[0]!;
-  const batch = Math.min(batchSize, rows.length);
-  const step = (): number => {
-    const start = performance.now();
-    tf.tidy(() => {
-      const ids = tf.zeros([batch, length], 'int32') as Tensor2D;
-      const outputs = captureStep(target.config, target.weights, ids, { taps, featureType: columns.featureType, topk: columns.topk });
-      for (const output of Object.values(outputs)) output.dataSync();
-    });
-    return performance.now() - start;
-  };
-  step();
-  return (1000 * batch * length) / step();
-}
-
 /** A capture in progress. */
 class Capture {
   #tokens = 0;
@@ -247,6 +255,7 @@ class Capture {
     private readonly source: Cache,
     private readonly plan: CapturePlan,
     private readonly settings: Settings,
+    private readonly runner: CaptureRunner | undefined,
     private readonly writer: CacheWriter,
     private readonly result: CaptureResult,
     private readonly onProgress: (progress: CaptureProgress) => void,
@@ -259,7 +268,7 @@ class Capture {
     let writing: Promise<void> = Promise.resolve();
     let start = first;
     while (start < plan.to && !options.signal?.aborted) {
-      const end = windowEnd(plan, start, settings.columns, WINDOW_BATCHES * settings.batchSize, WINDOW_BYTES);
+      const end = windowEnd(plan, start, settings.columns, settings.batchSize);
       const rows = await this.#computeWindow(start, end);
       await writing;
       writing = this.#writeWindow(rows, end, shardBytes);
@@ -308,12 +317,14 @@ class Capture {
       if (reason === undefined) kept.push(row);
       else this.result.skipped.push({ row: numbers[i]!, reason });
     }
-    if (settings.columns.featureWidth === 0) {
+    const { runner } = this;
+    if (runner === undefined) {
       this.#tokens += kept.reduce((sum, row) => sum + row.inputIds.length, 0);
       return kept;
     }
-    for (const { items, length } of batchByLength(kept.map((row) => row.inputIds.length), settings.batchSize)) {
-      this.#captureBatch(items.map((item) => kept[item]!), length);
+    const rowsOf = (length: number): number => rowsOfBatch(options.target.config, length, settings.batchSize);
+    for (const { items, length } of batchByLength(kept.map((row) => row.inputIds.length), rowsOf)) {
+      this.#captureBatch(runner, items.map((item) => kept[item]!), length);
       // Lets writes and signals have their turn.
       await breathe();
     }
@@ -321,15 +332,12 @@ class Capture {
   }
 
   /** Runs the target over rows and puts what it gives into them. */
-  #captureBatch(rows: CacheRow[], length: number): void {
+  #captureBatch(runner: CaptureRunner, rows: CacheRow[], length: number): void {
     const { target, taps } = this.options;
     const { columns } = this.settings;
     const ids = new Int32Array(rows.length * length);
     for (const [b, row] of rows.entries()) ids.set(row.inputIds, b * length);
-    const outputs = tf.tidy(() => {
-      const tensors = captureStep(target.config, target.weights, tf.tensor2d(ids, [rows.length, length], 'int32'), { taps, featureType: columns.featureType, topk: columns.topk });
-      return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, tensor.dataSync()])) as never;
-    }) as Record<string, Float32Array | Int32Array>;
+    const outputs = runner.run(ids, rows.length, length);
     const packed = outputs['features']!;
     const features = columns.featureType === 'float16' ? new Uint16Array(packed.buffer, packed.byteOffset, packed.byteLength / 2) : (packed as Float32Array);
     for (const [b, row] of rows.entries()) {

@@ -1,0 +1,116 @@
+// Runs the capture step over batches of token ids: as a recorded graph for the shapes that a capture meets often enough to pay for the
+// recording, operation by operation for the others. Which is which follows from the plan alone, so a resumed capture computes as before.
+import { freemem } from 'node:os';
+import type { Tensor2D } from '@tensorflow/tfjs-node-gpu';
+import type { CacheColumns } from '../../data/arrow-cache.js';
+import type { TargetConfig } from '../models/target-config.js';
+import type { Target } from '../models/target.js';
+import { createGraphExecutor, type Executor, type StepFunction } from '../tensorflow/graph.js';
+import { tf } from '../tensorflow/ops.js';
+import { captureStep } from './capture-step.js';
+
+/** What a pass gives, in host memory: see `captureStep`. */
+export type CapturedArrays = Record<string, Float32Array | Int32Array>;
+
+export interface CaptureRunner {
+  /** Runs `rows` sequences padded to `length`; `ids` is `[rows, length]`. */
+  run(ids: Int32Array, rows: number, length: number): CapturedArrays;
+  /** Padded lengths that run as graphs. */
+  readonly graphLengths: readonly number[];
+  dispose(): void;
+}
+
+export interface RunnerOptions {
+  taps: readonly number[];
+  columns: CacheColumns;
+  batchSize: number;
+  /** Batches of each padded length that the whole capture will have; none: no graphs. */
+  batchCounts?: ReadonlyMap<number, number>;
+  say?: (message: string) => void;
+}
+
+/** Recording a shape takes about as long as this many of its batches save. */
+const BATCHES_THAT_PAY = 24;
+/** Attention scores of this many bytes are in memory at once. */
+const SCORE_BYTES = 2 ** 30;
+
+/** Sequences of `length` tokens that one pass takes: `batchSize`, or fewer where their attention scores would fill the memory. */
+export function rowsOfBatch(config: TargetConfig, length: number, batchSize: number): number {
+  // Scores, their bias, exponentials and sums: about five arrays of one value for each head and pair of positions.
+  return Math.max(1, Math.min(batchSize, Math.floor(SCORE_BYTES / (5 * 4 * config.numHeads * length * length))));
+}
+
+/** Makes a runner; its graphs hold a copy of the target's weights until it is disposed. */
+export function createCaptureRunner(target: Target, options: RunnerOptions): CaptureRunner {
+  const { columns, taps, batchSize, say = () => undefined } = options;
+  const step = { taps, featureType: columns.featureType, topk: columns.topk };
+  const frequent = [...(options.batchCounts ?? [])].filter(([, count]) => count >= BATCHES_THAT_PAY).map(([length]) => length);
+  let graphs: ReturnType<typeof recordGraphs> | undefined;
+  if (frequent.length > 0 && weightBytes(target) < freemem() / 4) {
+    try {
+      graphs = recordGraphs(target, options, frequent);
+    } catch (error) {
+      say(`the pass cannot be recorded as a graph (${(error as Error).message}); it runs operation by operation, which is slower`);
+    }
+  }
+  const eager = (ids: Int32Array, rows: number, length: number): CapturedArrays =>
+    hostArrays(() => captureStep(target.config, target.weights, tf.tensor2d(ids, [rows, length], 'int32'), step));
+  return {
+    graphLengths: graphs === undefined ? [] : frequent,
+    run(ids, rows, length) {
+      if (graphs === undefined || !frequent.includes(length)) return eager(ids, rows, length);
+      const executor = graphs;
+      const whole = new Int32Array(rowsOfBatch(target.config, length, batchSize) * length);
+      whole.set(ids);
+      return hostArrays(() => executor.run(`length ${length}`, { ids: whole }));
+    },
+    dispose() {
+      graphs?.dispose();
+      graphs = undefined;
+    },
+  };
+}
+
+function recordGraphs(target: Target, { columns, taps, batchSize }: RunnerOptions, lengths: readonly number[]): { run: Executor['run']; dispose(): void } {
+  const { config, weights } = target;
+  const step = { taps, featureType: columns.featureType, topk: columns.topk };
+  const functions: Record<string, StepFunction> = {};
+  const disposeExamples = (): void => {
+    for (const { inputs } of Object.values(functions)) inputs['ids']!.dispose();
+  };
+  try {
+    for (const length of lengths) {
+      functions[`length ${length}`] = {
+        inputs: { ids: tf.zeros([rowsOfBatch(config, length, batchSize), length], 'int32') },
+        run: (variables, inputs) => {
+          const read = Object.fromEntries(Object.keys(weights).map((name) => [name, variables[name]!.read()]));
+          return captureStep(config, read, inputs['ids'] as Tensor2D, step);
+        },
+      };
+    }
+    const executor = createGraphExecutor({ variables: weights, functions });
+    return {
+      run: executor.run,
+      dispose: () => {
+        executor.dispose();
+        disposeExamples();
+      },
+    };
+  } catch (error) {
+    disposeExamples();
+    throw error;
+  }
+}
+
+function hostArrays(work: () => Record<string, { dataSync(): unknown; dispose(): void }>): CapturedArrays {
+  return tf.tidy(() => {
+    const tensors = work();
+    const arrays = Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, tensor.dataSync() as Float32Array | Int32Array]));
+    for (const tensor of Object.values(tensors)) tensor.dispose();
+    return arrays as never;
+  });
+}
+
+function weightBytes(target: Target): number {
+  return [...new Set(Object.values(target.weights))].reduce((sum, tensor) => sum + tensor.size * 4, 0);
+}
