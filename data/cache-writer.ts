@@ -61,15 +61,16 @@ export async function createCacheWriter(folder: string, options: CacheWriterOpti
   }
   let open: ArrowWriter | undefined;
 
-  const finishShard = async (sourceRows: number): Promise<void> => {
-    if (open === undefined) return;
-    const from = covered();
-    const file = shardName(part, manifest.shards.length);
-    const summary = await open.finish();
-    open = undefined;
-    manifest.shards.push({ file, ...summary, source_rows: [from, sourceRows] });
-    await writeManifest(folder, manifest);
-  };
+  const finishShard = (sourceRows: number): Promise<void> =>
+    explainingFullDisk(folder, async () => {
+      if (open === undefined) return;
+      const from = covered();
+      const file = shardName(part, manifest.shards.length);
+      const summary = await open.finish();
+      open = undefined;
+      manifest.shards.push({ file, ...summary, source_rows: [from, sourceRows] });
+      await writeManifest(folder, manifest);
+    });
   return {
     get sourceRows() {
       return covered();
@@ -86,14 +87,16 @@ export async function createCacheWriter(folder: string, options: CacheWriterOpti
     resumedShards,
     async append(row) {
       if (manifest.complete) throw new Error(`${folder}: the cache is complete; nothing can be appended`);
-      open ??= await openArrowWriter(join(folder, shardName(part, manifest.shards.length)), columns, metadata, batchBytes);
-      await open.append(row);
+      await explainingFullDisk(folder, async () => {
+        open ??= await openArrowWriter(join(folder, shardName(part, manifest.shards.length)), columns, metadata, batchBytes);
+        await open.append(row);
+      });
     },
     finishShard,
     async finish(sourceRows) {
       await finishShard(sourceRows);
       manifest.complete = true;
-      await writeManifest(folder, manifest);
+      await explainingFullDisk(folder, () => writeManifest(folder, manifest));
       return manifest;
     },
     async abort() {
@@ -101,6 +104,16 @@ export async function createCacheWriter(folder: string, options: CacheWriterOpti
       open = undefined;
     },
   };
+}
+
+async function explainingFullDisk<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
+    throw new UserError(`${folder}: the disk is full (${code}). Finished shards are kept; make room and run the same command again to go on`);
+  }
 }
 
 /** Bytes that a sequence of `tokens` takes in a cache with these columns, without headers; for estimates. */

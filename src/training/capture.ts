@@ -97,7 +97,7 @@ export async function captureCache(options: CaptureOptions, onProgress: (progres
       await new Capture(options, source, plan, settings, runner, writer, result, onProgress).run();
     } catch (error) {
       await writer.abort();
-      throw explainFullDisk(error, out);
+      throw error;
     } finally {
       runner?.dispose();
     }
@@ -215,12 +215,6 @@ function announceTime(runner: CaptureRunner | undefined, options: CaptureOptions
   runner.run(ids, rows, length);
   const rate = (1000 * rows * length) / (performance.now() - start);
   say(`the forward passes take ${options.generate ? 'at most ' : ''}about ${formatSeconds((plan.tokens * shareLeft(plan, writer)) / rate)} (${rate.toFixed(0)} tokens/s measured)`);
-}
-
-function explainFullDisk(error: unknown, out: string): unknown {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
-  return new UserError(`${out}: the disk is full (${code}). Finished shards are kept; make room and run the same command again to go on`);
 }
 
 /** New tokens per second of generating, from the first few tokens of one batch of answers. */
