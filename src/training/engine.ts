@@ -10,9 +10,10 @@ import { saveDrafter } from '../models/drafter-checkpoint.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import { openSafetensors, writeSafetensors } from '../models/safetensors.js';
 import type { Weights } from '../models/weights.js';
-import { createEagerExecutor, createGraphExecutor, type Executor, type StepFunction, type TypedInput } from '../tensorflow/graph.js';
+import { createEagerExecutor, createGraphExecutor, type Executor, type Program, type StepFunction, type TypedInput } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
 import { cacheShapes, contextStep, draftStep } from './draft-step.js';
+import { verifyFirstStep } from './first-step.js';
 import {
   accumulateStep,
   applyStep,
@@ -49,6 +50,8 @@ export interface EngineOptions {
   training: BatchShape & { lengths: readonly number[] };
   validation: BatchShape & { lengths: readonly number[] };
   eager: boolean;
+  /** Compare the first step with an eager one; of no use where `eager` is set. */
+  verifyFirstStep: boolean;
 }
 
 /** Figures of one update or one validation batch, on the host. */
@@ -96,7 +99,7 @@ export interface Engine {
   dispose(): void;
 }
 
-/** Makes the variables and records nothing yet: a graph is recorded when its length is first met. */
+/** Makes the variables and records all functions; `weights` and the target's tensors may be disposed afterwards. */
 export function createEngine(options: EngineOptions): Engine {
   const { drafter, objective, accumulate } = options;
   const weightNames = Object.keys(options.weights);
@@ -154,10 +157,18 @@ export function createEngine(options: EngineOptions): Engine {
     const perSequence = example([batchSize], 'int32');
     functions[`draft/${length}`] = { inputs: { ...Object.fromEntries(cache), anchors: perSequence, anchorIds: perSequence }, run: draftStep(step) };
   }
-  const executor = (options.eager ? createEagerExecutor : createGraphExecutor)({ variables, functions });
+  const program: Program = { variables, functions };
+  const executor = (options.eager ? createEagerExecutor : createGraphExecutor)(program);
   tf.dispose([...zeros, ...examples]);
+  const compared = weightNames.map((name) => (accumulate > 1 ? variableName.gradient(name) : variableName.firstMoment(name)));
+  let unverified = options.verifyFirstStep && executor.kind === 'graph';
+  const runFirst = (name: string, inputs: Record<string, TypedInput>) => {
+    if (!unverified) return executor.run(name, inputs);
+    unverified = false;
+    return verifyFirstStep(executor, program, name, inputs, compared);
+  };
 
-  const inputsOf = (batch: Batch, progress: number) => ({
+  const inputsOf = (batch: Batch, progress: number): Record<string, TypedInput> => ({
     inputIds: batch.inputIds,
     anchors: batch.anchors,
     labels: batch.labels,
@@ -174,10 +185,10 @@ export function createEngine(options: EngineOptions): Engine {
       const rateInput = { learningRate: Float32Array.of(rate) };
       if (accumulate === 1) {
         const batch = batches[0]!;
-        const outputs = readOutputs(executor.run(`step/${batch.plan.length}`, { ...inputsOf(batch, progress), ...rateInput }));
+        const outputs = readOutputs(runFirst(`step/${batch.plan.length}`, { ...inputsOf(batch, progress), ...rateInput }));
         return updateFigures([stepFigures(outputs)], outputs);
       }
-      const figures = batches.map((batch) => stepFigures(readOutputs(executor.run(`accumulate/${batch.plan.length}`, inputsOf(batch, progress)))));
+      const figures = batches.map((batch) => stepFigures(readOutputs(runFirst(`accumulate/${batch.plan.length}`, inputsOf(batch, progress)))));
       return updateFigures(figures, readOutputs(executor.run('apply', rateInput)));
     },
     evaluateLoss: (batch, progress) => stepFigures(readOutputs(executor.run(`loss/${batch.plan.length}`, inputsOf(batch, progress)))),

@@ -99,6 +99,7 @@ export async function prepareRun(config: Config, options: PrepareOptions = {}): 
         training: { ...shape, batchSize: training.batchSize, lengths: lengthsInUse(planTrainingEpoch(resolved, data, 0)) },
         validation: { ...shape, batchSize: evaluation.batchSize, lengths: lengthsInUse(planValidation(resolved, data)) },
         eager: training.eager,
+        verifyFirstStep: training.verifyFirstStep,
       });
     },
     dispose() {
