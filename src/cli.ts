@@ -4,6 +4,7 @@ import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { captureCommand } from './commands/capture.js';
 import { doctorCommand } from './commands/doctor.js';
+import { exportCommand } from './commands/export.js';
 import { prepareCommand } from './commands/prepare.js';
 import { setupCommand } from './commands/setup.js';
 import { trainCommand } from './commands/train.js';
@@ -17,6 +18,7 @@ const cli = yargs(hideBin(process.argv))
   .command(prepareCommand)
   .command(captureCommand)
   .command(trainCommand)
+  .command(exportCommand)
   .demandCommand(1, 'Name a command; `draftalign --help` lists them.')
   .strict()
   .fail((message, error, parser) => {

@@ -144,6 +144,9 @@ const plainFields: Record<string, unknown> = {
   use_aux_hidden_state: true,
   sample_from_anchor: false,
   logit_scale: 1,
+  input_embedding_scale: 1,
+  output_multiplier: 1,
+  final_logit_softcapping: 0,
 };
 const plainDflashFields: Record<string, unknown> = {
   causal: false,
@@ -158,6 +161,7 @@ const plainDflashFields: Record<string, unknown> = {
   selector_top_k: 0,
   output_multiplier: 1,
   final_logit_softcapping: 0,
+  input_embedding_scale: 1,
   projector_type: null,
 };
 
