@@ -13,8 +13,8 @@ import { captureStep } from './capture-step.js';
 export type CapturedArrays = Record<string, Float32Array | Int32Array>;
 
 export interface CaptureRunner {
-  /** Runs `rows` sequences padded to `length`; `ids` is `[rows, length]`. */
-  run(ids: Int32Array, rows: number, length: number): CapturedArrays;
+  /** Runs sequences; `length` is what they are padded to at least. */
+  run(sequences: readonly Int32Array[], length: number): { arrays: CapturedArrays; paddedLength: number };
   /** Padded lengths that run as graphs. */
   readonly graphLengths: readonly number[];
   dispose(): void;
@@ -30,7 +30,9 @@ export interface RunnerOptions {
 }
 
 /** Recording a shape takes about as long as this many of its batches save. */
-const BATCHES_THAT_PAY = 24;
+const BATCHES_THAT_PAY = 10;
+/** A graph is about this much faster than the same operations one by one, so that much padding is no loss. */
+const GRAPH_SPEED = 2;
 /** Attention scores of this many bytes are in memory at once. */
 const SCORE_BYTES = 2 ** 30;
 
@@ -44,7 +46,7 @@ export function rowsOfBatch(config: TargetConfig, length: number, batchSize: num
 export function createCaptureRunner(target: Target, options: RunnerOptions): CaptureRunner {
   const { columns, taps, batchSize, say = () => undefined } = options;
   const step = { taps, featureType: columns.featureType, topk: columns.topk };
-  const frequent = [...(options.batchCounts ?? [])].filter(([, count]) => count >= BATCHES_THAT_PAY).map(([length]) => length);
+  const frequent = [...(options.batchCounts ?? [])].filter(([, count]) => count >= BATCHES_THAT_PAY).map(([length]) => length).sort((a, b) => a - b);
   let graphs: ReturnType<typeof recordGraphs> | undefined;
   if (frequent.length > 0 && weightBytes(target) < freemem() / 4) {
     try {
@@ -53,16 +55,23 @@ export function createCaptureRunner(target: Target, options: RunnerOptions): Cap
       say(`the pass cannot be recorded as a graph (${(error as Error).message}); it runs operation by operation, which is slower`);
     }
   }
-  const eager = (ids: Int32Array, rows: number, length: number): CapturedArrays =>
-    hostArrays(() => captureStep(target.config, target.weights, tf.tensor2d(ids, [rows, length], 'int32'), step));
+  const rowsOf = (length: number): number => rowsOfBatch(target.config, length, batchSize);
+  /** The shortest graph that takes these sequences at no more than an eager pass costs. */
+  const graphFor = (rows: number, length: number): number | undefined =>
+    frequent.find((candidate) => candidate >= length && rows <= rowsOf(candidate) && rowsOf(candidate) * candidate <= GRAPH_SPEED * rows * length);
   return {
     graphLengths: graphs === undefined ? [] : frequent,
-    run(ids, rows, length) {
-      if (graphs === undefined || !frequent.includes(length)) return eager(ids, rows, length);
-      const executor = graphs;
-      const whole = new Int32Array(rowsOfBatch(target.config, length, batchSize) * length);
-      whole.set(ids);
-      return hostArrays(() => executor.run(`length ${length}`, { ids: whole }));
+    run(sequences, length) {
+      const graphLength = graphs && graphFor(sequences.length, length);
+      const paddedLength = graphLength ?? length;
+      const rows = graphLength === undefined ? sequences.length : rowsOf(graphLength);
+      const ids = new Int32Array(rows * paddedLength);
+      for (const [row, sequence] of sequences.entries()) ids.set(sequence, row * paddedLength);
+      const arrays =
+        graphs === undefined || graphLength === undefined
+          ? hostArrays(() => captureStep(target.config, target.weights, tf.tensor2d(ids, [rows, paddedLength], 'int32'), step))
+          : hostArrays(() => graphs!.run(`length ${graphLength}`, { ids }));
+      return { arrays, paddedLength };
     },
     dispose() {
       graphs?.dispose();

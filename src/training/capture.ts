@@ -209,10 +209,10 @@ function announceTime(runner: CaptureRunner | undefined, options: CaptureOptions
   if (runner === undefined || lengths.length === 0) return;
   const { length } = batchByLength([lengths[lengths.length >> 1]!], () => 1)[0]!;
   const rows = Math.min(lengths.length, rowsOfBatch(options.target.config, length, settings.batchSize));
-  const ids = new Int32Array(rows * length);
-  runner.run(ids, rows, length);
+  const sequences = Array.from({ length: rows }, () => new Int32Array(length));
+  runner.run(sequences, length);
   const start = performance.now();
-  runner.run(ids, rows, length);
+  runner.run(sequences, length);
   const rate = (1000 * rows * length) / (performance.now() - start);
   say(`the forward passes take ${options.generate ? 'at most ' : ''}about ${formatSeconds((plan.tokens * shareLeft(plan, writer)) / rate)} (${rate.toFixed(0)} tokens/s measured)`);
 }
@@ -329,17 +329,18 @@ class Capture {
   #captureBatch(runner: CaptureRunner, rows: CacheRow[], length: number): void {
     const { target, taps } = this.options;
     const { columns } = this.settings;
-    const ids = new Int32Array(rows.length * length);
-    for (const [b, row] of rows.entries()) ids.set(row.inputIds, b * length);
-    const outputs = runner.run(ids, rows.length, length);
+    const { arrays: outputs, paddedLength } = runner.run(
+      rows.map((row) => row.inputIds),
+      length,
+    );
     const packed = outputs['features']!;
     const features = columns.featureType === 'float16' ? new Uint16Array(packed.buffer, packed.byteOffset, packed.byteLength / 2) : (packed as Float32Array);
     for (const [b, row] of rows.entries()) {
       const count = row.inputIds.length;
-      row.features = features.subarray(b * length * columns.featureWidth, (b * length + count) * columns.featureWidth);
+      row.features = features.subarray(b * paddedLength * columns.featureWidth, (b * paddedLength + count) * columns.featureWidth);
       refuseInfinite(row.features, columns, target, taps);
       if (columns.topk > 0) {
-        const from = b * length * columns.topk;
+        const from = b * paddedLength * columns.topk;
         row.topkIds = (outputs['topkIds'] as Int32Array).subarray(from, from + count * columns.topk);
         row.topkLogProbs = float32ToHalf((outputs['topkLogProbs'] as Float32Array).subarray(from, from + count * columns.topk));
       }

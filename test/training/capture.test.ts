@@ -168,16 +168,24 @@ test('recorded graphs give what eager passes give, also for a batch that is not 
   const before = tf.memory().numTensors;
   const columns = { featureWidth: 128, featureType: 'float16', topk: 4, labels: true } as const;
   const common = { taps: [1, 3], columns, batchSize: 4 };
-  const graphs = createCaptureRunner(target, { ...common, batchCounts: new Map([[16, 24], [24, 23], [32, 100]]), say: (message) => assert.fail(message) });
+  const graphs = createCaptureRunner(target, { ...common, batchCounts: new Map([[16, 10], [24, 9], [32, 100]]), say: (message) => assert.fail(message) });
   const eager = createCaptureRunner(target, common);
   assert.deepEqual([graphs.graphLengths, eager.graphLengths], [[16, 32], []]);
   const random = new Random(2);
-  for (const [rows, length] of [[4, 16], [3, 16], [1, 32], [2, 24]] as const) {
-    const ids = Int32Array.from({ length: rows * length }, () => random.int(512));
-    const [found, expected] = [graphs.run(ids, rows, length), eager.run(ids, rows, length)];
-    const [a, b] = [found, expected].map((arrays) => halfToFloat32(new Uint16Array(arrays['features']!.buffer, arrays['features']!.byteOffset, rows * length * 128)));
-    for (let i = 0; i < b!.length; i++) assert.ok(Math.abs(a![i]! - b![i]!) <= 2e-3 * Math.max(1, Math.abs(b![i]!)), `value ${i}: ${a![i]} and ${b![i]}`);
-    for (let i = 0; i < rows * length * 4; i++) assert.ok(Math.abs(found['topkLogProbs']![i]! - expected['topkLogProbs']![i]!) < 1e-4);
+  // Rows, their padded length, and the one they run at: the rare length borrows the next graph, a batch too small for that runs by itself.
+  for (const [rows, length, at] of [[4, 16, 16], [3, 16, 16], [4, 24, 32], [1, 32, 32], [1, 24, 24], [4, 48, 48]] as const) {
+    const sequences = Array.from({ length: rows }, () => Int32Array.from({ length: length - 3 }, () => random.int(512)));
+    const [found, expected] = [graphs.run(sequences, length), eager.run(sequences, length)];
+    assert.deepEqual([found.paddedLength, expected.paddedLength], [at, length]);
+    for (let row = 0; row < rows; row++) {
+      const part = ({ arrays, paddedLength }: typeof found): Float32Array =>
+        halfToFloat32(new Uint16Array(arrays['features']!.buffer, arrays['features']!.byteOffset + row * paddedLength * 256, (length - 3) * 128));
+      const [a, b] = [part(found), part(expected)];
+      for (let i = 0; i < b.length; i++) assert.ok(Math.abs(a[i]! - b[i]!) <= 2e-3 * Math.max(1, Math.abs(b[i]!)), `row ${row}, value ${i}: ${a[i]} and ${b[i]}`);
+      for (let i = 0; i < (length - 3) * 4; i++) {
+        assert.ok(Math.abs(found.arrays['topkLogProbs']![row * found.paddedLength * 4 + i]! - expected.arrays['topkLogProbs']![row * length * 4 + i]!) < 1e-4);
+      }
+    }
   }
   graphs.dispose();
   eager.dispose();

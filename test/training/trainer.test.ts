@@ -59,21 +59,19 @@ test('a run lowers the loss, raises the accepted length, and leaves what it shou
 
 test('a run that is stopped and resumed at any step equals the uninterrupted one bit for bit', async () => {
   await withSmallRun(async (folder) => {
-    for (const [name, accumulate] of [['plain', 1], ['accumulated', 2]] as const) {
-      const configOf = (run: string) => smallConfig(folder, `${run}-${name}`, { training: { accumulate }, losses: 'paper-warmed' });
+    for (const { accumulate, stops } of [{ accumulate: 1, stops: [1, 5, 11] }, { accumulate: 2, stops: [7] }]) {
+      const configOf = (run: string) => smallConfig(folder, `${run}-${accumulate}`, { training: { accumulate } });
       const whole = await train(configOf('whole'));
-      for (const stops of [[7], [1, 5, 11]]) {
-        const config = configOf(`stopped-${stops.join('-')}`);
-        for (const [index, stop] of stops.entries()) {
-          const part = await trainUntil(config, stop, index > 0);
-          assert.equal(part.finished, false);
-          assert.equal(part.step, stop);
-        }
-        const resumed = await train(config, { resume: true });
-        assert.equal(resumed.finished, true);
-        assert.deepEqual(trace(resumed.runFolder), trace(whole.runFolder));
-        assert.deepEqual(lastFiles(resumed.runFolder), lastFiles(whole.runFolder));
+      const config = configOf('stopped');
+      for (const [index, stop] of stops.entries()) {
+        const part = await trainUntil(config, stop, index > 0);
+        assert.equal(part.finished, false);
+        assert.equal(part.step, stop);
       }
+      const resumed = await train(config, { resume: true });
+      assert.equal(resumed.finished, true);
+      assert.deepEqual(trace(resumed.runFolder), trace(whole.runFolder));
+      assert.deepEqual(lastFiles(resumed.runFolder), lastFiles(whole.runFolder));
     }
   });
 });
@@ -94,16 +92,25 @@ test('a run whose newest checkpoint is broken goes on from the one before, says 
   });
 });
 
-test('graph and eager runs have the same trace, for every named objective that needs no teacher and several that do', async () => {
+test('graph and eager runs have the same trace over 50 steps, with every loss in the objective', async () => {
   await withSmallRun(async (folder) => {
-    for (const losses of ['uniform', 'paper-warmed', 'chain-alone', 'dpace', 'kl-dpace', 'kl']) {
-      const settings = { losses, capture: { topLogProbs: 8, folder: join(folder, 'cache-topk') }, training: { steps: 6 }, output: { logEverySteps: 1 } };
-      const graph = await train(smallConfig(folder, `graph-${losses}`, settings));
-      const eager = await train(smallConfig(folder, `eager-${losses}`, { ...settings, training: { steps: 6, eager: true } }));
-      const losses1 = trace(graph.runFolder).map((line) => (line as { loss: number }).loss);
-      const losses2 = trace(eager.runFolder).map((line) => (line as { loss: number }).loss);
-      losses1.forEach((loss, i) => assert.ok(Math.abs(loss - losses2[i]!) <= 1e-5 * Math.abs(loss), `${losses}, line ${i}: ${loss} against ${losses2[i]}`));
-    }
+    const losses = [
+      { term: 'positionalWeighting', gamma: { from: 20, to: 2, over: 0.5 } },
+      { term: 'positionalWeighting', name: 'blend', on: 'blend' },
+      { term: 'firstErrorFocal', focusing: 1 },
+      { term: 'chain', weight: { from: 0, to: 4, over: 0.5 } },
+      { term: 'dpace', on: 'kl' },
+      { term: 'dpace', name: 'overlap', on: 'totalVariation', confidence: 'overlap' },
+      { term: 'forwardKl' },
+      { term: 'totalVariation' },
+      { term: 'distillationBlend' },
+      { term: 'acceptanceChain', weight: 1 },
+    ];
+    const runOf = (eager: boolean) =>
+      train(smallConfig(folder, `eager-${eager}`, { losses, capture: { topLogProbs: 8 }, training: { steps: 50, eager, accumulate: 1 }, evaluation: { everySteps: 50 }, output: { logEverySteps: 1 } }));
+    const [graph, eager] = [trace((await runOf(false)).runFolder), trace((await runOf(true)).runFolder)] as { loss: number }[][];
+    assert.equal(graph!.length, 51);
+    graph!.forEach(({ loss }, i) => assert.ok(Math.abs(loss - eager![i]!.loss) <= 1e-5 * Math.abs(loss), `line ${i}: ${loss} against ${eager![i]!.loss}`));
   });
 });
 
@@ -140,9 +147,9 @@ test('a run starts from another drafter\'s weights', async () => {
   await withSmallRun(async (folder) => {
     const first = await train(smallConfig(folder, 'first', { training: { steps: 40 }, losses: 'weighting' }));
     const second = await train(smallConfig(folder, 'second', { training: { steps: 3 }, losses: 'weighting', optimizer: { learningRate: 1e-5 }, drafter: { initFrom: first.lastDrafter } }));
-    const end = readMetrics(runPaths(first.runFolder).metrics).filter((line) => line.kind === 'train').at(-1)!['loss'] as number;
-    const start = readMetrics(runPaths(second.runFolder).metrics).filter((line) => line.kind === 'train').at(0)!['loss'] as number;
-    assert.ok(Math.abs(start - end) < 0.4, `${start} against ${end}`);
+    // The same held-out blocks, before and after three steps too small to matter.
+    const heldOut = (result: TrainResult) => readMetrics(runPaths(result.runFolder).metrics).filter((line) => line.kind === 'validation').at(-1)!['loss'] as number;
+    assert.ok(Math.abs(heldOut(second) - heldOut(first)) < 0.01 * heldOut(first), `${heldOut(second)} against ${heldOut(first)}`);
   });
 });
 
