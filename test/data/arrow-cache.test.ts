@@ -152,7 +152,7 @@ test('a damaged shard gives a clear error or wrong numbers, never a crash, a han
     const bytes = await readFile(path);
     const random = new Random(7);
     let refused = 0;
-    for (let i = 0; i < 400; i++) {
+    for (let i = 0; i < 150; i++) {
       const changed = Buffer.from(bytes);
       // Half of the changes go to headers, where they do most harm.
       const low = i % 2 === 0 ? 0 : bytes.length - 1200;
@@ -166,5 +166,5 @@ test('a damaged shard gives a clear error or wrong numbers, never a crash, a han
         refused++;
       }
     }
-    assert.ok(refused > 100, `${refused} of 400 damaged files refused`);
+    assert.ok(refused > 35, `${refused} of 150 damaged files refused`);
   }));
