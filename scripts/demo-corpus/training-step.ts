@@ -1,14 +1,15 @@
-// Training of the demo target: loss, gradients, clipping and AdamW for one batch of packed rows, as a function from tensors to
-// tensors, and the checkpoint that a training goes on from.
+// Training of the demo target: loss, gradients, clipping and AdamW for one batch of packed rows, recorded as one graph, and the
+// checkpoint that a training goes on from.
 import type { Scalar, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-node-gpu';
 import { openSafetensors, writeSafetensors, type TensorToWrite } from '../../src/models/safetensors.js';
 import { targetForward } from '../../src/models/target.js';
 import type { TargetConfig } from '../../src/models/target-config.js';
 import { initTargetWeights } from '../../src/models/target-init.js';
 import type { Weights } from '../../src/models/weights.js';
+import { createGraphExecutor, type StepVariables } from '../../src/tensorflow/graph.js';
 import { tf } from '../../src/tensorflow/ops.js';
 import { adamwUpdate, clipByGlobalNorm, takesDecay } from '../../src/training/optimizer.js';
-import type { PackedRows } from './packing.js';
+import { rowLength, rowsPerStep, type PackedRows } from './packing.js';
 
 /** Everything that a training goes on from. */
 export interface TrainingState {
@@ -55,8 +56,16 @@ export async function loadState(path: string, names: readonly string[]): Promise
   return state;
 }
 
+export interface RowTensors {
+  /** `[rows, length]` int32. */
+  inputs: Tensor2D;
+  /** `[rows · length]` int32. */
+  labels: Tensor1D;
+  lossWeights: Tensor1D;
+}
+
 /** Rows as tensors, the caller's. */
-export function rowTensors(rows: PackedRows): { inputs: Tensor2D; labels: Tensor1D; lossWeights: Tensor1D } {
+export function rowTensors(rows: PackedRows): RowTensors {
   return {
     inputs: tf.tensor2d(rows.inputs, [rows.count, rows.length], 'int32'),
     labels: tf.tensor1d(rows.labels, 'int32'),
@@ -65,7 +74,7 @@ export function rowTensors(rows: PackedRows): { inputs: Tensor2D; labels: Tensor
 }
 
 /** Mean cross-entropy in nats over the rows' tokens, weighted by `lossWeights`; differentiable in `weights`. */
-export function languageModelLoss(config: TargetConfig, weights: Weights, rows: ReturnType<typeof rowTensors>): Scalar {
+export function languageModelLoss(config: TargetConfig, weights: Weights, rows: RowTensors): Scalar {
   return tf.tidy(() => {
     const logits = tf.reshape(targetForward(config, weights, rows.inputs).logits!, [-1, config.vocabSize]) as Tensor2D;
     return tf.div(tf.sum(tf.mul(crossEntropy(logits, rows.labels), rows.lossWeights)), tf.sum(rows.lossWeights)) as Scalar;
@@ -94,31 +103,56 @@ function bound(backend: KernelBackend): KernelBackend {
 
 export const optimizer = { betas: [0.9, 0.95], epsilon: 1e-8, weightDecay: 0.1, maxGradientNorm: 1 } as const;
 
-/** One update on one batch: changes `state`, gives back the loss before it and the gradient's norm before clipping. */
-export function train(config: TargetConfig, state: TrainingState, rows: PackedRows, learningRate: number): { loss: number; norm: number } {
-  const names = Object.keys(state.weights);
-  const step = state.step + 1;
-  let figures = { loss: NaN, norm: NaN };
-  tf.tidy(() => {
-    const tensors = rowTensors(rows);
-    const lossOf = (...list: Tensor[]): Scalar => languageModelLoss(config, Object.fromEntries(names.map((name, i) => [name, list[i]!])), tensors);
-    const { value, grads } = tf.valueAndGrads(lossOf)(names.map((name) => state.weights[name]!));
-    const { gradients, norm } = clipByGlobalNorm(Object.fromEntries(names.map((name, i) => [name, grads[i]!])), optimizer.maxGradientNorm);
-    for (const name of names) {
-      const weight = state.weights[name]!;
-      const weightDecay = takesDecay(weight) ? optimizer.weightDecay : 0;
-      const updated = adamwUpdate({ ...optimizer, weightDecay, weight, gradient: gradients[name]!, m: state.firstMoments[name]!, v: state.secondMoments[name]!, learningRate, step });
-      replace(state.weights, name, updated.weight);
-      replace(state.firstMoments, name, updated.m);
-      replace(state.secondMoments, name, updated.v);
-    }
-    figures = { loss: value.dataSync()[0]!, norm: norm.dataSync()[0]! };
-  });
-  state.step = step;
-  return figures;
+/** The training under way: all of its state lives in the variables of one recorded graph. */
+export interface TargetTrainer {
+  /** One update on one batch; gives back the loss before it and the gradient's norm before clipping. */
+  update(rows: PackedRows, learningRate: number): { loss: number; norm: number };
+  /** A copy of the state as it stands; the caller's. */
+  state(): TrainingState;
+  dispose(): void;
 }
 
-function replace(group: Weights, name: string, tensor: Tensor): void {
-  group[name]!.dispose();
-  group[name] = tf.keep(tensor);
+/** Goes on from `state`, which it copies; every batch has `rowsPerStep` rows of `rowLength` tokens. */
+export function createTargetTrainer(config: TargetConfig, state: TrainingState): TargetTrainer {
+  const names = Object.keys(state.weights);
+  const variables: Record<string, Tensor> = { updates: tf.scalar(state.step) };
+  for (const [prefix, group] of groups) for (const name of names) variables[prefix + name] = state[group][name]!;
+  const tokens = rowsPerStep * rowLength;
+  const examples = { inputs: tf.zeros([rowsPerStep, rowLength], 'int32'), labels: tf.zeros([tokens], 'int32'), lossWeights: tf.zeros([tokens]), learningRate: tf.scalar(0) };
+  const executor = createGraphExecutor({ variables, functions: { update: { inputs: examples, run: (own, inputs) => updateStep(config, names, own, inputs) } } });
+  tf.dispose([variables['updates']!, ...Object.values(examples)]);
+  let { step } = state;
+  return {
+    update({ inputs, labels, lossWeights }, learningRate) {
+      const outputs = executor.run('update', { inputs, labels, lossWeights, learningRate: Float32Array.of(learningRate) });
+      const figures = { loss: outputs['loss']!.dataSync()[0]!, norm: outputs['norm']!.dataSync()[0]! };
+      tf.dispose(outputs);
+      step++;
+      return figures;
+    },
+    state() {
+      const group = (prefix: string): Weights => Object.fromEntries(names.map((name) => [name, executor.read(prefix + name)]));
+      return { weights: group(''), firstMoments: group('first_moment.'), secondMoments: group('second_moment.'), step };
+    },
+    dispose: () => executor.dispose(),
+  };
+}
+
+function updateStep(config: TargetConfig, names: readonly string[], variables: StepVariables, inputs: Record<string, Tensor>): Record<string, Tensor> {
+  const read = (name: string): Tensor => variables[name]!.read();
+  const lossOf = (...list: Tensor[]): Scalar => languageModelLoss(config, Object.fromEntries(names.map((name, i) => [name, list[i]!])), inputs as unknown as RowTensors);
+  const { value, grads } = tf.valueAndGrads(lossOf)(names.map(read));
+  const { gradients, norm } = clipByGlobalNorm(Object.fromEntries(names.map((name, i) => [name, grads[i]!])), optimizer.maxGradientNorm);
+  const step = tf.add(read('updates'), 1) as Scalar;
+  const learningRate = inputs['learningRate'] as Scalar;
+  for (const name of names) {
+    const weight = read(name);
+    const weightDecay = takesDecay(weight) ? optimizer.weightDecay : 0;
+    const updated = adamwUpdate({ ...optimizer, weightDecay, weight, gradient: gradients[name]!, m: read(`first_moment.${name}`), v: read(`second_moment.${name}`), learningRate, step });
+    variables[name]!.assign(updated.weight);
+    variables[`first_moment.${name}`]!.assign(updated.m);
+    variables[`second_moment.${name}`]!.assign(updated.v);
+  }
+  variables['updates']!.assign(step);
+  return { loss: value, norm };
 }
