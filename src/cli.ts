@@ -4,7 +4,9 @@ import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { captureCommand } from './commands/capture.js';
 import { doctorCommand } from './commands/doctor.js';
+import { evaluateCommand } from './commands/evaluate.js';
 import { exportCommand } from './commands/export.js';
+import { generateCommand } from './commands/generate.js';
 import { prepareCommand } from './commands/prepare.js';
 import { setupCommand } from './commands/setup.js';
 import { trainCommand } from './commands/train.js';
@@ -18,6 +20,8 @@ const cli = yargs(hideBin(process.argv))
   .command(prepareCommand)
   .command(captureCommand)
   .command(trainCommand)
+  .command(evaluateCommand)
+  .command(generateCommand)
   .command(exportCommand)
   .demandCommand(1, 'Name a command; `draftalign --help` lists them.')
   .strict()

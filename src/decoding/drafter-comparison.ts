@@ -7,14 +7,14 @@ import { drafterBlocks, drafterContext } from '../models/drafter.js';
 import type { DrafterDtype } from '../models/drafter-checkpoint.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import { bfloat16ToFloat32, float32ToBfloat16, float32ToHalf, halfToFloat32 } from '../models/half.js';
-import { embeddingTable, lmHeadWeight, targetForward, type Target } from '../models/target.js';
+import type { Target } from '../models/target.js';
 import type { Weights } from '../models/weights.js';
 import { Random } from '../random.js';
 import { tf } from '../tensorflow/ops.js';
-import { gatherRows } from '../tensorflow/raw-ops.js';
 import type { Round } from './acceptance.js';
+import { simulateModels } from './model-simulation.js';
 import { greedySampling } from './sampling.js';
-import { firstDifference, simulateWalk } from './simulation.js';
+import { firstDifference } from './simulation.js';
 import { generateAnswers } from './target-generation.js';
 
 /** Blocks that drafters are compared on. */
@@ -121,7 +121,7 @@ export function compareDrafters(original: Drafter, written: Drafter, dtype: Draf
 
 function compareDecoding(original: Drafter, rounded: Drafter, written: Drafter, target: Target): NonNullable<DrafterComparison['verification']['decoding']> {
   const texts = writeTexts(target, original.config.blockSize);
-  const [asOriginal, asRounded, asWritten] = [original, rounded, written].map((drafter) => texts.map((text) => walk(drafter, target, text))) as [Round[][], Round[][], Round[][]];
+  const [asOriginal, asRounded, asWritten] = [original, rounded, written].map((drafter) => texts.map(({ tokens, promptLength, end }) => simulateModels({ target, drafter }, tokens, { start: promptLength, end }))) as [Round[][], Round[][], Round[][]];
   const mean = (rounds: Round[][]) => rounds.flat().reduce((sum, { accepted }) => sum + accepted, 0) / rounds.flat().length;
   return {
     texts: texts.length,
@@ -163,22 +163,4 @@ function writeTexts(target: Target, blockSize: number): WrittenText[] {
     const tokens = Int32Array.of(...prompt, ...continuations[i]!);
     return { tokens, promptLength: prompt.length, end: Math.max(prompt.length + 1, tokens.length - blockSize) };
   });
-}
-
-/** The rounds of greedy speculative decoding over the target's own text: every block is drafted at once, then the walk picks. */
-function walk({ config, weights }: Drafter, target: Target, { tokens, promptLength, end }: WrittenText): Round[] {
-  const { blockSize, maskTokenId, hiddenSize, targetLayerIds } = config;
-  const count = end - promptLength;
-  const slots = blockSize - 1;
-  const drafts = tf.tidy(() => {
-    const ids = tf.tensor2d(tokens, [1, tokens.length], 'int32');
-    const features = targetForward(target.config, target.weights, ids, { taps: targetLayerIds, logits: 'none' }).features!;
-    const blocks = Int32Array.from({ length: count * blockSize }, (_, i) => (i % blockSize === 0 ? tokens[promptLength + i / blockSize]! : maskTokenId));
-    const blockEmbeddings = tf.reshape(gatherRows(embeddingTable(target.weights), tf.tensor1d(blocks, 'int32')), [1, count, blockSize, hiddenSize]) as Tensor4D;
-    const anchors = tf.tensor2d(Int32Array.from({ length: count }, (_, i) => promptLength + i), [1, count], 'int32');
-    const hidden = drafterBlocks(config, weights, { context: drafterContext(config, weights, features), blockEmbeddings, anchors });
-    const logits = tf.matMul(tf.reshape(hidden, [count * slots, hiddenSize]) as Tensor2D, lmHeadWeight(target.config, target.weights), false, true);
-    return tf.argMax(logits, 1).dataSync() as Int32Array;
-  });
-  return simulateWalk(tokens, { start: promptLength, end }, (anchor) => drafts.subarray((anchor - promptLength) * slots, (anchor - promptLength + 1) * slots));
 }

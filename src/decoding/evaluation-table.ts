@@ -1,8 +1,8 @@
 // The table that `draftalign evaluate` prints: one line a prompt set, then what lies behind the total.
-import type { EvaluationResult, EvaluationTotals } from './evaluation.js';
+import type { EvaluationTotals, SetResult } from './evaluation.js';
 
 /** Plain text, no colours, at most 100 columns for up to 16 slots. */
-export function formatEvaluation(result: EvaluationResult): string {
+export function formatEvaluation(result: { totals: EvaluationTotals; sets: readonly SetResult[] }): string {
   const lines: string[] = [];
   const rows = result.sets.map((set) => [set.name, set.totals] as const);
   if (rows.length > 1) rows.push(['all', result.totals]);

@@ -12,6 +12,8 @@ import { UserError } from '../errors.js';
 /** What is measured, and how. */
 export interface EvaluationOptions {
   maxNewTokens: number;
+  /** A conversation ends before a turn whose prompt is longer, and is listed among those left out. */
+  maxPromptTokens?: number;
   /** Tokens that end a text. */
   stopTokens?: readonly number[];
   sampling?: SamplingOptions;
@@ -124,7 +126,7 @@ export interface EvaluationInput {
  */
 export async function evaluateAcceptance(input: EvaluationInput): Promise<EvaluationResult> {
   const { steps, promptSets, options, simulate } = input;
-  const { maxNewTokens, verifier = 'match', treeNodes = 0, seed = 0, resamples = 2000 } = options;
+  const { maxNewTokens, maxPromptTokens = Infinity, verifier = 'match', treeNodes = 0, seed = 0, resamples = 2000 } = options;
   const sampling = options.sampling ?? greedySampling;
   checkSampling(sampling);
   const stopTokens = new Set(options.stopTokens ?? []);
@@ -141,6 +143,7 @@ export async function evaluateAcceptance(input: EvaluationInput): Promise<Evalua
   const texts: TextResult[] = [];
   const traces: (AcceptanceTrace & { set: string })[] = [];
   const mismatches: Mismatch[] = [];
+  const cut: { set: string; id: string; reason: string }[] = [];
   const total = promptSets.reduce((sum, set) => sum + set.prompts.length, 0);
   let done = 0;
   let committed = 0;
@@ -149,6 +152,10 @@ export async function evaluateAcceptance(input: EvaluationInput): Promise<Evalua
       const answers: number[][] = [];
       for (let turn = 0; turn < prompt.turns; turn++) {
         const promptIds = prompt.encode(answers);
+        if (turn > 0 && promptIds.length > maxPromptTokens) {
+          cut.push({ set: set.name, id: prompt.id, reason: `turn ${turn + 1} has ${promptIds.length} tokens, more than the ${maxPromptTokens} allowed` });
+          break;
+        }
         const shared = { maxNewTokens, stopTokens, sampling, seed: [seed, set.name, prompt.id, turn] as [number, ...(string | number)[]] };
         const decoded = decodeSpeculative(steps, promptIds, { ...shared, verifier, treeNodes });
         await breathe();
@@ -186,7 +193,7 @@ export async function evaluateAcceptance(input: EvaluationInput): Promise<Evalua
     sets: promptSets.map((set) => ({
       name: set.name,
       ...(set.source !== undefined && { source: set.source }),
-      skipped: set.skipped ?? [],
+      skipped: [...(set.skipped ?? []), ...cut.filter((one) => one.set === set.name).map(({ id, reason }) => ({ id, reason }))],
       totals: totalsOf((name) => name === set.name),
     })),
     texts,
