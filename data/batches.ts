@@ -94,8 +94,8 @@ export interface BatchOptions {
   anchorsPerSequence: number;
   /** `float32` widens what is stored, `stored` hands it on as it is (float16 bits), `none` leaves features out. */
   features: 'float32' | 'stored' | 'none';
-  /** Reads the target's top log-probabilities too. */
-  topk?: boolean;
+  /** How many of the target's top log-probabilities to read a slot, the largest first; default 0. Not more than there are. */
+  topk?: number;
 }
 
 /** A batch in host memory, row-major. `M = B·N`, `J = K - 1`. */
@@ -134,7 +134,7 @@ export async function readBatch(plan: BatchPlan, source: RowSource, options: Bat
   const length = plan.length;
   const slots = blockSize - 1;
   const blocks = batchSize * anchorsPerSequence;
-  const parts: RowParts = { features: options.features !== 'none', topk: options.topk ?? false };
+  const parts: RowParts = { features: options.features !== 'none', topk: (options.topk ?? 0) > 0 };
   const rows = await Promise.all(Array.from(plan.rows, (row) => (row < 0 ? undefined : source.readRow(row, parts))));
   const batch: Batch = {
     plan,
@@ -159,7 +159,7 @@ export async function readBatch(plan: BatchPlan, source: RowSource, options: Bat
     batch.anchors.set(anchors, offset);
     labelBlocks(anchors, row.inputIds, row.lossMask, blockSize, batch.labels, batch.valid, offset);
     if (parts.features) addFeatures(batch, b, row, number, options.features === 'float32');
-    if (parts.topk) addTeacherRows(batch, b, row, number, anchors, anchorsPerSequence, slots);
+    if (parts.topk) addTeacherRows(batch, b, row, number, anchors, { anchorsPerSequence, slots, topk: options.topk! });
   }
   if (batch.topkIds && batch.topkLogProbs) maskTeacherRows(batch.topkIds, batch.topkLogProbs, batch.valid, batch.topkCount);
   return batch;
@@ -192,11 +192,13 @@ function addFeatures(batch: Batch, b: number, row: CacheRow, number: number, wid
   else batch.features.set(row.features, start);
 }
 
-function addTeacherRows(batch: Batch, b: number, row: CacheRow, number: number, anchors: Int32Array, count: number, slots: number): void {
+function addTeacherRows(batch: Batch, b: number, row: CacheRow, number: number, anchors: Int32Array, sizes: { anchorsPerSequence: number; slots: number; topk: number }): void {
+  const { anchorsPerSequence, slots } = sizes;
   if (row.topkIds === undefined || row.topkLogProbs === undefined) {
     throw new UserError(`row ${number} has no log-probabilities of the target: capture with \`--top-k 16\` (config: capture.topLogProbs), or leave out the losses that distil`);
   }
-  const k = row.topkIds.length / row.inputIds.length;
+  const stored = row.topkIds.length / row.inputIds.length;
+  const k = Math.min(stored, sizes.topk);
   if (batch.topkIds === undefined || batch.topkLogProbs === undefined) {
     batch.topkCount = k;
     batch.topkIds = new Int32Array(batch.valid.length * k);
@@ -205,11 +207,13 @@ function addTeacherRows(batch: Batch, b: number, row: CacheRow, number: number, 
   const logProbs = row.topkLogProbs instanceof Uint16Array ? halfToFloat32(row.topkLogProbs) : row.topkLogProbs;
   for (let n = 0; n < anchors.length; n++) {
     // Slot j sits at a + j; what the target says for it stands in the row of the token before, a + j - 1.
-    const from = anchors[n]! * k;
-    const to = Math.min(from + slots * k, row.topkIds.length);
-    const target = (b * count + n) * slots * k;
-    batch.topkIds.set(row.topkIds.subarray(from, to), target);
-    batch.topkLogProbs.set(logProbs.subarray(from, to), target);
+    const last = Math.min(slots, row.inputIds.length - anchors[n]!);
+    for (let j = 0; j < last; j++) {
+      const from = (anchors[n]! + j) * stored;
+      const to = ((b * anchorsPerSequence + n) * slots + j) * k;
+      batch.topkIds.set(row.topkIds.subarray(from, from + k), to);
+      batch.topkLogProbs.set(logProbs.subarray(from, from + k), to);
+    }
   }
 }
 

@@ -1,15 +1,14 @@
-// Reads a config: YAML, overrides from the command line, validation as a whole, paths made absolute.
+// A run's config from its file: validation as a whole, the objective as its terms, paths made absolute.
 // Every problem of a file is told at once, each with its line.
-import { readFile, stat } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
-import { basename, dirname, extname, isAbsolute, join, resolve } from 'node:path';
-import { LineCounter, parse, parseDocument, stringify, type Document } from 'yaml';
-import { UserError } from '../errors.js';
+import { basename, extname, isAbsolute, join, resolve } from 'node:path';
+import { stringify } from 'yaml';
 import { packageRoot } from '../package-root.js';
+import { applyOverrides, readConfigFile, throwProblems } from './file.js';
 import { configJsonSchema } from './json-schema.js';
 import type { ObjectiveTerm } from '../../losses/terms.js';
 import { distillingTerms, expandObjective } from './losses.js';
-import { describeProblems, formatPath, type Problem } from './problems.js';
+import { describeProblems, type Problem } from './problems.js';
 import { configSchema, type ParsedConfig } from './schema.js';
 
 /** A config that is complete: all defaults, the objective as its terms, all paths absolute. */
@@ -22,27 +21,13 @@ export interface LoadConfigOptions {
   set?: readonly string[];
 }
 
-const maxConfigBytes = 1 << 20;
-
 /**
  * Loads and validates a config file. Relative paths in the file are taken from the file's folder, those in overrides from
  * the working folder. Throws `UserError` that lists all problems.
  */
 export async function loadConfig(file: string, options: LoadConfigOptions = {}): Promise<Config> {
-  const info = await stat(file).catch(() => undefined);
-  if (info === undefined || !info.isFile()) {
-    throw new UserError(`no config file at ${file}. Runnable ones lie in ${join(packageRoot(), 'configs')}.`);
-  }
-  if (info.size > maxConfigBytes) throw new UserError(`${file} has ${info.size} bytes; a config has at most ${maxConfigBytes}.`);
-  const text = await readFile(file, 'utf8');
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  if (document.errors.length > 0) {
-    const list = document.errors.map((error) => `  ${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
-    throw new UserError(`${file} is not valid YAML:\n${list.join('\n')}`);
-  }
-  const locate = (problem: Problem) => lineOf(document, lines, problem.path);
-  return parseConfig(yamlValue(document, file), { ...options, name: file, folder: dirname(resolve(file)), locate });
+  const { value, ...place } = await readConfigFile(file);
+  return parseConfig(value, { ...options, ...place });
 }
 
 interface ParseOptions extends LoadConfigOptions {
@@ -56,42 +41,34 @@ interface ParseOptions extends LoadConfigOptions {
 /** Validates a config given as a value (as `loadConfig` does after reading). Throws `UserError` that lists all problems. */
 export function parseConfig(value: unknown, options: ParseOptions = {}): Config {
   const name = options.name ?? 'the config';
-  const overrides = (options.set ?? []).map(parseOverride);
-  let merged: unknown = structuredClone(value ?? {});
-  for (const override of overrides) merged = applyOverride(merged, override);
-  const overridden = new Set(overrides.map((override) => override.path.join('.')));
-  const parsed = configSchema.safeParse(merged, { reportInput: true });
-  const problems = parsed.success ? [] : describeProblems(parsed.error.issues, configJsonSchema());
-  // Contradictions between values can only be seen where the values themselves are right.
-  if (parsed.success) problems.push(...contradictions(parsed.data));
-  if (problems.length > 0) {
-    const list = problems.map((problem) => {
-      const place = formatPath(problem.path);
-      const fromOverride = [...overridden].some((path) => place === path || place.startsWith(`${path}.`));
-      const line = fromOverride ? undefined : options.locate?.(problem);
-      return `  ${place}: ${problem.message}${fromOverride ? ' (from --set)' : line === undefined ? '' : ` (line ${line})`}`;
-    });
-    throw new UserError(`${name} has ${problems.length === 1 ? 'a problem' : `${problems.length} problems`}:\n${list.join('\n')}`);
-  }
-  const config = { ...parsed.data!, losses: expandObjective(parsed.data!.losses, parsed.data!.drafter.blockSize) };
-  resolvePaths(config, (path) => (overridden.has(path) ? process.cwd() : (options.folder ?? process.cwd())));
+  const { merged, overridden } = applyOverrides(value, options.set ?? []);
+  const checked = checkConfig(merged);
+  throwProblems(name, checked.problems, overridden, options.locate);
+  const config = completeConfig(checked.parsed!, (path) => (overridden.has(path) ? process.cwd() : (options.folder ?? process.cwd())));
   if (config.output.folder === null && options.name !== undefined) {
     config.output.folder = resolve('runs', basename(options.name, extname(options.name)));
   }
   return config;
 }
 
+/** A config with its defaults, or what is wrong with it. */
+export function checkConfig(value: unknown): { parsed?: ParsedConfig; problems: Problem[] } {
+  const parsed = configSchema.safeParse(value, { reportInput: true });
+  if (!parsed.success) return { problems: describeProblems(parsed.error.issues, configJsonSchema()) };
+  // Contradictions between values can only be seen where the values themselves are right.
+  return { parsed: parsed.data, problems: contradictions(parsed.data) };
+}
+
+/** The objective as its terms, paths absolute. `base` gives the folder that a path starts from, by its place in the config. */
+export function completeConfig(parsed: ParsedConfig, base: (path: string) => string): Config {
+  const config = { ...structuredClone(parsed), losses: expandObjective(parsed.losses, parsed.drafter.blockSize) };
+  resolvePaths(config, base);
+  return config;
+}
+
 /** The config as YAML text, as it is saved with a run; reading it back gives the same config. */
 export function formatConfig(config: Config): string {
   return stringify(config, { lineWidth: 0 });
-}
-
-function yamlValue(document: Document, file: string): unknown {
-  try {
-    return document.toJS({ maxAliasCount: 100 });
-  } catch (error) {
-    throw new UserError(`${file} is not valid YAML: ${(error as Error).message}`);
-  }
 }
 
 /** What is wrong between values that are right by themselves. */
@@ -131,38 +108,6 @@ function contradictions(config: ParsedConfig): Problem[] {
   return problems;
 }
 
-interface Override {
-  path: (string | number)[];
-  value: unknown;
-}
-
-function parseOverride(text: string): Override {
-  const equals = text.indexOf('=');
-  if (equals < 1) throw new UserError(`--set ${text}: expected key=value, such as --set training.batchSize=4.`);
-  const path = text.slice(0, equals).split('.').map((part) => (/^\d+$/.test(part) ? Number(part) : part));
-  try {
-    return { path, value: parse(text.slice(equals + 1)) ?? null };
-  } catch (error) {
-    throw new UserError(`--set ${text}: the value is not YAML (${(error as Error).message.split('\n')[0]}).`);
-  }
-}
-
-/** A copy of `value` with one place set; sections that are missing on the way are made. Own keys only: no prototype is reached. */
-function applyOverride(value: unknown, override: Override): unknown {
-  const [key, ...rest] = override.path;
-  if (key === undefined) return override.value;
-  const inner = { path: rest, value: override.value };
-  if (Array.isArray(value)) {
-    if (typeof key !== 'number' || key >= value.length) {
-      throw new UserError(`--set: no entry ${key} in a list of ${value.length}.`);
-    }
-    return value.map((entry: unknown, index) => (index === key ? applyOverride(entry, inner) : entry));
-  }
-  const entries = new Map(Object.entries(typeof value === 'object' && value !== null ? value : {}));
-  entries.set(String(key), applyOverride(entries.get(String(key)), inner));
-  return Object.fromEntries(entries);
-}
-
 function resolvePaths(config: Config, base: (path: string) => string): void {
   const absolute = (path: string, value: string) => (isAbsolute(value) ? value : resolve(base(path), value));
   config.target = resolveTarget(config.target, base('target'));
@@ -187,13 +132,4 @@ export function resolveTarget(target: string, folder: string): string {
   if (isAbsolute(target)) return target;
   const local = resolve(folder, target);
   return /^\.\.?(\/|$)/.test(target) || existsSync(local) ? local : target;
-}
-
-/** The line of the file where a path stands, or of its nearest parent that is there. */
-function lineOf(document: Document, lines: LineCounter, path: PropertyKey[]): number | undefined {
-  for (let length = path.length; length > 0; length--) {
-    const node = document.getIn(path.slice(0, length), true) as { range?: [number, number, number] } | undefined;
-    if (node?.range !== undefined && node.range !== null) return lines.linePos(node.range[0]).line;
-  }
-  return undefined;
 }

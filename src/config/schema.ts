@@ -24,6 +24,7 @@ const dataSchema = z
       .nullable()
       .default(null)
       .describe('Sequences held out for validation, drawn by `training.seed`; null: a twentieth of the rows, 64 at most.'),
+    topLogProbs: count('Log-probabilities a position that terms that distil read, the largest first; null: all that the cache holds.').nullable().default(null),
     buckets: z
       .array(z.int().min(8))
       .min(1)

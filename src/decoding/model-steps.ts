@@ -30,6 +30,8 @@ export interface ModelStepsOptions {
 /** Steps that hold native memory until they are disposed. */
 export interface ModelSteps extends DecodingSteps {
   readonly kind: Executor['kind'];
+  /** Goes on with other weights of the same shapes, recording nothing again. They must live as long as they are in use. */
+  replaceDrafter(weights: Weights): void;
   dispose(): void;
 }
 
@@ -69,7 +71,8 @@ export function createModelSteps(options: ModelStepsOptions): ModelSteps {
 }
 
 function stepsOf(options: ModelStepsOptions, executor: Executor, sizes: { blockSize: number; treeNodes: number; capacity: number; rows: number }): ModelSteps {
-  const { target, drafter } = options;
+  const { target } = options;
+  let { drafter } = options;
   const { blockSize, treeNodes, capacity, rows } = sizes;
   const vocabSize = target.config.vocabSize;
   const run = (name: string, inputs: Record<string, Int32Array>): Record<string, Float32Array | Int32Array> => {
@@ -115,6 +118,10 @@ function stepsOf(options: ModelStepsOptions, executor: Executor, sizes: { blockS
       run('keepPath', { rows: padTo(Int32Array.from(kept), width), start: Int32Array.of(pending.anchor) });
     },
     advance: (token, position, needLogits) => answers(run(needLogits ? 'advanceLogits' : 'advance', { tokens: Int32Array.of(token), start: Int32Array.of(position) })),
+    replaceDrafter: (weights) => {
+      for (const [name, tensor] of Object.entries(weights)) executor.write(`drafter/${name}`, tensor);
+      drafter = { config: drafter.config, weights };
+    },
     dispose: () => executor.dispose(),
   };
 }

@@ -94,6 +94,8 @@ export interface Engine {
   readContext(batch: Batch): DraftContext;
   /** Writes `drafter/` and `optimizer.safetensors` into a folder. */
   save(folder: string, extra?: Record<string, unknown>): Promise<void>;
+  /** Starts over from other weights: moments, accumulated gradients and the count of updates are zero again. */
+  reset(weights: Weights): void;
   /** Takes over what `save` wrote. Throws `UserError` where it does not fit. */
   restore(folder: string): Promise<void>;
   dispose(): void;
@@ -223,6 +225,19 @@ export function createEngine(options: EngineOptions): Engine {
         return { name, shape, dtype: 'F32' as const, data };
       });
       await writeSafetensors(join(folder, 'optimizer.safetensors'), tensors);
+    },
+    reset(initial) {
+      tf.tidy(() => {
+        for (const name of weightNames) {
+          const weight = initial[name]!;
+          executor.write(variableName.weight(name), weight);
+          const zero = tf.zeros(weight.shape);
+          executor.write(variableName.firstMoment(name), zero);
+          executor.write(variableName.secondMoment(name), zero);
+          if (accumulate > 1) executor.write(variableName.gradient(name), zero);
+        }
+        executor.write(variableName.updates, tf.scalar(0));
+      });
     },
     async restore(folder) {
       await restoreVariables(executor, join(folder, 'drafter/model.safetensors'), weightNames.map((name) => [name, variableName.weight(name)]));

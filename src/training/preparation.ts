@@ -20,7 +20,8 @@ import { tf } from '../tensorflow/ops.js';
 import { generateAnswers } from '../decoding/target-generation.js';
 import { captureCache } from './capture.js';
 import { drafterShape, resolveTaps } from './drafter-shape.js';
-import { createEngine, type Engine } from './engine.js';
+import { createEngine, type Engine, type EngineOptions } from './engine.js';
+import type { EnginePool } from './engine-pool.js';
 import { estimateMemory, refuseTooLarge } from './estimate.js';
 import { chooseMaskToken } from './mask-token.js';
 import { onlineTarget } from './online-target.js';
@@ -44,6 +45,8 @@ export interface PreparedRun {
 }
 
 export interface PrepareOptions {
+  /** Runs that differ in seed or length only take their engine from here; without it, every run records its own. */
+  engines?: EnginePool;
   signal?: AbortSignal;
   say?: (message: string) => void;
 }
@@ -69,8 +72,8 @@ export async function prepareRun(config: Config, options: PrepareOptions = {}): 
   checkPositions(data, drafter);
   const { batchSize, anchorsPerSequence, accumulate } = resolved.training;
   refuseTooLarge(estimateMemory(drafter, target, { batchSize, anchorsPerSequence, accumulate, tied: target.tieWordEmbeddings, online, length: data.buckets.at(-1)! }));
-  const topk = !online && needsTeacher(config.losses) ? cache.columns.topk : 0;
-  const read = { blockSize: drafter.blockSize, anchorsPerSequence: resolved.training.anchorsPerSequence, features: online ? 'none' : 'float32', topk: topk > 0 } as const;
+  const topk = !online && needsTeacher(config.losses) ? Math.min(cache.columns.topk, config.data.topLogProbs ?? Infinity) : 0;
+  const read = { blockSize: drafter.blockSize, anchorsPerSequence: resolved.training.anchorsPerSequence, features: online ? 'none' : 'float32', topk } as const;
 
   const weights = initial?.weights ?? initDrafterWeights(drafter, resolved.training.seed);
   let full: Target | undefined;
@@ -89,7 +92,8 @@ export async function prepareRun(config: Config, options: PrepareOptions = {}): 
       const { training, evaluation } = resolved;
       const shape = { anchorsPerSequence: training.anchorsPerSequence, featureWidth: online ? 0 : cache.columns.featureWidth, topk };
       const { betas, epsilon, weightDecay, maxGradientNorm } = resolved.optimizer;
-      return createEngine({
+      const make = (settings: EngineOptions) => options.engines?.take(settings) ?? createEngine(settings);
+      return make({
         drafter,
         objective: resolved.losses,
         optimizer: { betas, epsilon, weightDecay, maxGradientNorm },

@@ -6,6 +6,7 @@ import type { Config } from '../config/load.js';
 import { UserError } from '../errors.js';
 import { tf } from '../tensorflow/ops.js';
 import { drafterFolders, loadLastCheckpoint, saveCheckpoint, tidyCheckpoints, type LoadedCheckpoint } from './checkpoints.js';
+import type { EnginePool } from './engine-pool.js';
 import type { Engine, UpdateFigures } from './engine.js';
 import { prepareRun, type PreparedRun } from './preparation.js';
 import { trainingBatches, validationBatches } from './run-data.js';
@@ -28,6 +29,8 @@ export interface TrainProgress {
 }
 
 export interface TrainOptions {
+  /** Where engines are taken from; default: the run records its own. All runs of a pool have one target. */
+  engines?: EnginePool;
   /** Go on with the run that the folder holds. */
   resume?: boolean;
   /** Aborting it saves a checkpoint after the step in progress and returns. */

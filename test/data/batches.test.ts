@@ -49,7 +49,7 @@ const plan = { seed: 1, epoch: 0, index: 0, rows: Int32Array.of(0, 1, 2, -1), le
 test('a batch pads short rows, cuts long ones, and places anchors, labels and teacher rows as the definitions say', async () => {
   const J = 3;
   const N = 4;
-  const batch = await readBatch(plan, source, { blockSize: J + 1, anchorsPerSequence: N, features: 'float32', topk: true });
+  const batch = await readBatch(plan, source, { blockSize: J + 1, anchorsPerSequence: N, features: 'float32', topk: 2 });
   assert.deepEqual([...batch.lengths], [12, 16, 2, 0]);
   assert.equal(batch.inputIds.length, 4 * 16);
   assert.deepEqual([...batch.inputIds.subarray(0, 16)], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0, 0, 0, 0]);
@@ -101,5 +101,5 @@ test('a cache without what is asked for is named as such', async () => {
   const bare: RowSource = { readRow: () => Promise.resolve({ inputIds: Int32Array.of(1, 2, 3), lossMask: Uint8Array.of(0, 1, 1) }) };
   const read = { blockSize: 4, anchorsPerSequence: 2, features: 'float32' } as const;
   await assert.rejects(readBatch(plan, bare, read), /row 0 has no features/);
-  await assert.rejects(readBatch(plan, bare, { ...read, features: 'none', topk: true }), /--top-k/);
+  await assert.rejects(readBatch(plan, bare, { ...read, features: 'none', topk: 2 }), /--top-k/);
 });
