@@ -2,6 +2,7 @@
 // The command line: one file a command in src/commands/, listed here.
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
+import { ablateCommand } from './commands/ablate.js';
 import { captureCommand } from './commands/capture.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evaluateCommand } from './commands/evaluate.js';
@@ -22,6 +23,7 @@ const cli = yargs(hideBin(process.argv))
   .command(trainCommand)
   .command(evaluateCommand)
   .command(generateCommand)
+  .command(ablateCommand)
   .command(exportCommand)
   .demandCommand(1, 'Name a command; `draftalign --help` lists them.')
   .strict()

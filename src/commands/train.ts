@@ -7,6 +7,7 @@ import { createProgress } from '../reports/progress.js';
 import { loadTensorflow } from '../tensorflow/load.js';
 import { describePlan, planRun } from '../training/estimate.js';
 import { readRunConfig } from '../training/run-folder.js';
+import { withInterrupt } from './interrupt.js';
 import { train, type TrainProgress, type TrainResult } from '../training/trainer.js';
 
 interface TrainArguments {
@@ -67,23 +68,6 @@ async function readConfig(args: TrainArguments): Promise<Config> {
   if (args.config !== undefined) return loadConfig(args.config, { set });
   if (!args.resume || args.run === undefined) throw new UserError('name a config by --config FILE, or a run to go on with by --resume --run FOLDER.');
   return readRunConfig(args.run, set);
-}
-
-/** First Ctrl-C (or a closed terminal) asks the run to save and stop; the second stops at once. */
-async function withInterrupt<T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  const interrupt = (signal: NodeJS.Signals) => {
-    if (controller.signal.aborted) process.exit(130);
-    controller.abort(signal);
-    process.stderr.write('\nsaving after this step; once more to stop at once\n');
-  };
-  for (const signal of signals) process.on(signal, interrupt);
-  try {
-    return await run(controller.signal);
-  } finally {
-    for (const signal of signals) process.off(signal, interrupt);
-  }
 }
 
 async function runWithProgress(config: Config, resume: boolean, signal: AbortSignal): Promise<TrainResult> {
