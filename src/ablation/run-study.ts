@@ -171,7 +171,7 @@ async function runCell(cell: Cell, surroundings: CellSurroundings): Promise<Cell
       tokenizer === undefined
         ? []
         : decoder.promptSets.flatMap(({ name }) =>
-            result.texts.filter((text) => text.set === name).slice(0, examplesPerSet).map((text) => cellExample(text, (ids) => tokenizer.decode(ids))),
+            result.texts.filter((text) => text.set === name).slice(0, examplesPerSet).map((text) => cellExample(text, (ids) => tokenizer.decode(ids, { skipSpecialTokens: true }))),
           ),
   };
   await writeCell(paths.cell(cell.id), finished);
