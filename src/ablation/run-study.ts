@@ -28,9 +28,9 @@ export interface StudyProgress {
   done: number;
   total: number;
   cell: string;
-  /** Of the training in progress. */
-  step: number;
+  /** Steps trained and to train in this session, over all trainings that were not finished when it began. */
   steps: number;
+  totalSteps: number;
 }
 
 export interface RunStudyOptions {
@@ -74,7 +74,9 @@ export async function runStudy(study: Study, options: RunStudyOptions): Promise<
   let elsewhere = 0;
   try {
     const left = plan.cells.filter((cell) => !cells.has(cell.id));
-    say(`${plan.cells.length} cells, ${cells.size} finished; ${new Set(left.map((cell) => cell.training.name)).size} trainings to go`);
+    const trainings = new Map(left.filter(({ training }) => !isKept(paths.run(training.name))).map(({ training }) => [training.name, training.steps]));
+    const counter = { steps: 0, totalSteps: [...trainings.values()].reduce((sum, steps) => sum + steps, 0) };
+    say(`${plan.cells.length} cells, ${cells.size} finished; ${trainings.size} trainings of ${counter.totalSteps} steps in all to go`);
     for (const cell of left) {
       if (options.signal?.aborted) break;
       const release = await lockCell(paths.cellLock(cell.training.name));
@@ -84,7 +86,7 @@ export async function runStudy(study: Study, options: RunStudyOptions): Promise<
       }
       try {
         const known = await readCell(paths.cell(cell.id));
-        const result = known ?? (await runCell(cell, { study, decoder, engines, sources, options, say, done: cells.size, total: plan.cells.length }));
+        const result = known ?? (await runCell(cell, { study, decoder, engines, sources, options, say, counter, done: cells.size, total: plan.cells.length }));
         if (result === undefined) break;
         cells.set(cell.id, result);
       } finally {
@@ -134,6 +136,7 @@ interface CellSurroundings {
   sources: Map<string, Config['data']>;
   options: RunStudyOptions;
   say: (message: string) => void;
+  counter: { steps: number; totalSteps: number };
   done: number;
   total: number;
 }
@@ -179,7 +182,7 @@ async function runCell(cell: Cell, surroundings: CellSurroundings): Promise<Cell
   return finished;
 }
 
-async function trainCell(cell: Cell, runFolder: string, { study, engines, sources, options, say, done, total }: CellSurroundings): Promise<boolean> {
+async function trainCell(cell: Cell, runFolder: string, { study, engines, sources, options, say, counter, done, total }: CellSurroundings): Promise<boolean> {
   const data = await captureFor(cell.training, study.folder, sources, options, say);
   const config = structuredClone(cell.training.config);
   config.data = data;
@@ -189,7 +192,7 @@ async function trainCell(cell: Cell, runFolder: string, { study, engines, source
     engines,
     resume: existsSync(runPaths(runFolder).config),
     signal: options.signal,
-    onProgress: ({ step, totalSteps }) => options.onProgress?.({ done, total, cell: cell.id, step, steps: totalSteps }),
+    onProgress: () => options.onProgress?.({ done, total, cell: cell.id, steps: ++counter.steps, totalSteps: counter.totalSteps }),
   });
   if (!result.finished) {
     say(`${cell.id} stopped at step ${result.step} of ${result.totalSteps}`);

@@ -51,7 +51,7 @@ export const ablateCommand: CommandModule<object, AblateArguments> = {
           draftalignVersion: packageVersion(),
           signal,
           say: (message) => progress.say(message),
-          onProgress: ({ done, total, cell, step, steps }) => progress.update({ done: step, total: steps, figures: [`cell ${done + 1} of ${total}`, cell] }),
+          onProgress: ({ done, total, cell, steps, totalSteps }) => progress.update({ done: steps, total: totalSteps, figures: [`cell ${done + 1} of ${total}`, cell] }),
         });
       } finally {
         progress.finish();

@@ -7,6 +7,8 @@ export interface SchemaNode {
   type?: string | string[];
   description?: string;
   properties?: Record<string, SchemaNode>;
+  /** What every key that is not among `properties` leads to; `false` where there may be none. */
+  additionalProperties?: SchemaNode | boolean;
   items?: SchemaNode;
   anyOf?: SchemaNode[];
   oneOf?: SchemaNode[];
@@ -74,7 +76,8 @@ function nodesAt(schema: SchemaNode, path: Path, value: unknown): SchemaNode[] {
   let nodes = branches(schema);
   for (const key of path) {
     nodes = nodes.flatMap((node) => {
-      const next = typeof key === 'number' ? node.items : node.properties?.[String(key)];
+      const others = typeof node.additionalProperties === 'object' ? node.additionalProperties : undefined;
+      const next = typeof key === 'number' ? node.items : (node.properties?.[String(key)] ?? others);
       return next === undefined ? [] : branches(next);
     });
   }
