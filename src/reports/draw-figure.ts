@@ -40,6 +40,7 @@ const config = {
 /** Draws a panel as SVG, in light colours on a transparent ground. */
 export async function drawSvg(panel: Panel): Promise<string> {
   const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')]);
+  (vega as unknown as { textMetrics: { width: typeof textWidth } }).textMetrics.width = textWidth;
   const { spec } = compile({ ...panel.spec, title: panel.title, config: config as never } as TopLevelSpec);
   const view = new vega.View(vega.parse(spec), { renderer: 'none', logLevel: vega.Error });
   try {
@@ -48,6 +49,11 @@ export async function drawSvg(panel: Panel): Promise<string> {
   } finally {
     view.finalize();
   }
+}
+
+/** Without a canvas, vega takes every letter for 0.8 em wide, and leaves room for text that is not there. */
+function textWidth(item: { fontSize?: number }, text: unknown): number {
+  return [...String(text)].reduce((sum, letter) => sum + (/[\s.,:;ijlI|!'()[\]-]/.test(letter) ? 0.34 : /[mwMW%@]/.test(letter) ? 0.9 : 0.6), 0) * (item.fontSize ?? 11);
 }
 
 /** An SVG as a PNG of twice its size, on a light ground. */

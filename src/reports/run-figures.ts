@@ -4,7 +4,7 @@ import { colour } from './palette.js';
 import type { RunReport } from './report-data.js';
 import type { Figure } from './study-figures.js';
 
-const width = 300;
+const width = 262;
 const height = 190;
 
 /** All figures of a run. */

@@ -17,7 +17,7 @@ export interface Figure {
 
 type Values = Record<string, unknown>[];
 
-const width = 300;
+const width = 262;
 const height = 190;
 /** Width of the objectives' names beside a plot. */
 const nameWidth = 112;
@@ -57,7 +57,7 @@ function lines(study: StudyDocument, values: Values, x: Record<string, unknown>,
   const sorted = [...values].sort((a, b) => order.indexOf(a['role'] as string) - order.indexOf(b['role'] as string));
   const layer = (role: (role: string) => boolean, strokeWidth: number) => ({
     data: { values: sorted.filter((value) => role(value['role'] as string)) },
-    mark: { type: 'line', strokeWidth, clip: true },
+    mark: { type: 'line', strokeWidth },
     encoding: { x, y, detail: { field: 'objective', type: 'nominal' }, ...roleScales(study, values.map((value) => value['role'] as string)) },
   });
   return { width, height, layer: [layer((role) => role === 'others', 1.2), layer((role) => role !== 'others', 2.2)] } as unknown as TopLevelSpec;
@@ -85,7 +85,7 @@ function acceptedLength(study: StudyDocument): Figure {
         title: domain ?? 'all domains',
         description: `Accepted length of every objective at ${study.budgets.join(', ')} steps; the whole budget with its interval.`,
         spec: {
-          width: width - nameWidth + 30,
+          width: width - nameWidth + 58,
           height: { step: 20 },
           layer: [
             ...(baseline === undefined ? [] : [{ data: { values: [baseline] }, mark: { type: 'rule', strokeDash: [3, 3], color: colour.soft }, encoding: { x: x('value') } }]),
@@ -209,7 +209,7 @@ function waste(study: StudyDocument): Figure {
               title: 'waste',
               description: 'Wasted share of correct drafts of every objective at every budget.',
               spec: {
-                width: width - nameWidth + 30,
+                width: width - nameWidth + 58,
                 height: { step: 20 },
                 layer: [
                   { data: { values: values.filter(({ budget }) => budget === 'earlier') }, mark: { type: 'point', size: 26, color: colour.faint, filled: true, opacity: 1 }, encoding: { y, x } },
@@ -233,7 +233,7 @@ function training(study: StudyDocument, curves: StudyReport['curves']): Figure {
         : [
             {
               name: 'training',
-              title: 'accepted length on training blocks',
+              title: 'training blocks',
               description: 'Accepted length over the steps of training.',
               spec: lines(
                 study,
@@ -258,12 +258,12 @@ function sweeps(study: StudyDocument): Figure[] {
         }),
     );
     if (values.length === 0) return [];
-    const x = { field: 'label', type: 'ordinal', sort: variants.map(({ label }) => label), title: `${set} (from ${objective})`, axis: { grid: false, labelAngle: 0, labelLimit: 90 }, scale: { padding: 0.3 } };
+    const x = { field: 'label', type: 'ordinal', sort: variants.map(({ label }) => label), title: set, axis: { grid: false, labelAngle: 0, labelLimit: 90 }, scale: { padding: 0.3 } };
     const y = (field: string) => ({ field, type: 'quantitative', title: 'accepted length', scale: { zero: false }, axis: { tickCount: 5 } });
     return [
       {
         name: `sweep-${name.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`,
-        title: name,
+        title: `${name} (from ${objective})`,
         description: `Accepted length by ${set}.`,
         spec: {
           width,

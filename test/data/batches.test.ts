@@ -103,3 +103,16 @@ test('a cache without what is asked for is named as such', async () => {
   await assert.rejects(readBatch(plan, bare, read), /row 0 has no features/);
   await assert.rejects(readBatch(plan, bare, { ...read, features: 'none', topk: 2 }), /--top-k/);
 });
+
+test('fewer log-probabilities than are stored are the largest of each slot, and nothing else of a batch changes', async () => {
+  const read = { blockSize: 4, anchorsPerSequence: 4, features: 'none' } as const;
+  const whole = await readBatch(plan, source, { ...read, topk: 2 });
+  const fewer = await readBatch(plan, source, { ...read, topk: 1 });
+  assert.equal(fewer.topkCount, 1);
+  for (let slot = 0; slot < whole.valid.length; slot++) {
+    assert.equal(fewer.topkIds![slot], whole.topkIds![2 * slot]);
+    assert.equal(fewer.topkLogProbs![slot], whole.topkLogProbs![2 * slot]);
+  }
+  assert.deepEqual([fewer.labels, fewer.valid, fewer.anchors], [whole.labels, whole.valid, whole.anchors]);
+  assert.equal((await readBatch(plan, source, { ...read, topk: 50 })).topkCount, 2);
+});
