@@ -4,7 +4,7 @@ import { stringify } from 'yaml';
 import type { StudyDocument } from '../ablation/study-document.js';
 import { drawSvg } from './draw-figure.js';
 import { escapeHtml } from './html.js';
-import { markedTexts } from './marked-text.js';
+import { markedTexts } from './decoded-texts.js';
 import { pageStyle } from './page-style.js';
 import { followPage } from './palette.js';
 import type { ReportData, RunReport, StudyReport } from './report-data.js';
