@@ -3,7 +3,7 @@
 // small difference of two large ones.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
 import { tf } from '../src/tensorflow/ops.js';
-import { gatherRows, tensorScatterMin } from '../src/tensorflow/raw-ops.js';
+import { gatherRows, runAfter, tensorScatterMin } from '../src/tensorflow/raw-ops.js';
 import type { DifferentiableScore } from './block-scores.js';
 import { labelLogProb, pairWithRow, type RowScores } from './score-logits.js';
 import { divideOrZero } from './weighted-mean.js';
@@ -59,7 +59,7 @@ function softmaxOverVocabulary(hidden: Tensor2D, head: Tensor2D, listed: Tensor2
       const part = tf.slice(head, [start, 0], [size, width]);
       const local = tf.sub(listed, tf.scalar(start, 'int32'));
       const inside = tf.logicalAnd(tf.greaterEqual(local, tf.scalar(0, 'int32')), tf.less(local, tf.scalar(size, 'int32')));
-      const chunk = vocabularyChunk(hidden, part, tf.where(inside, local, tf.zerosLike(local)) as Tensor2D, inside, before?.peak, withHead);
+      const chunk = vocabularyChunk(before ? runAfter(before.restHead ?? before.restSum, hidden) : hidden, part, tf.where(inside, local, tf.zerosLike(local)) as Tensor2D, inside, before?.peak, withHead);
       const best = tf.add(chunk.best, tf.scalar(start, 'int32'));
       if (!before) return { ...chunk, best };
       const better = tf.reshape(tf.greater(chunk.ownPeak, before.peak), [-1]);

@@ -4,6 +4,7 @@
 // of width D a row while it holds the row's probabilities, and the backward pass multiplies.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
 import { tf } from '../src/tensorflow/ops.js';
+import { runAfter } from '../src/tensorflow/raw-ops.js';
 import type { BlockScores, DifferentiableScore } from './block-scores.js';
 import { correctSlots, scoreRows } from './score-logits.js';
 import { checkShape } from './shapes.js';
@@ -28,15 +29,18 @@ export interface HiddenTeacher {
 
 export interface ScoreHiddenOptions {
   teacher?: TopKTeacher | HiddenTeacher;
-  /** Rows (slots) a chunk; default as many as keep a `[rows, V]` tensor at 64 MiB. */
+  /** Rows (slots) a chunk; default up to 1024, or with a HiddenTeacher as many as keep two `[rows, V]` tensors at 64 MiB. */
   chunkRows?: number;
-  /** Tokens a chunk; default the whole vocabulary. Not with a HiddenTeacher. */
+  /** Tokens a chunk; default as many as keep a `[chunkRows, chunkVocab]` tensor at 8 MiB (64 on a GPU). Not with a HiddenTeacher. */
   chunkVocab?: number;
   /** Scores that a loss will differentiate; default all. Those left out throw when a gradient asks for them; `[]` suits evaluation. */
   differentiate?: readonly DifferentiableScore[];
 }
 
 const chunkBytes = 64 * 2 ** 20;
+/** On a CPU a tile of logits stays in the cache from the product that makes it to the one that uses it up. */
+const cachedBytes = 8 * 2 ** 20;
+const mostRows = 1024;
 
 /**
  * The scores that `scoreLogits(hidden·headᵀ)` gives, without the logits. `hidden` float32 `[M, J, D]`, `head` float32 `[V, D]` and
@@ -45,20 +49,20 @@ const chunkBytes = 64 * 2 ** 20;
  * Throws on shapes that disagree.
  */
 export function scoreHidden(hidden: Tensor3D, head: Tensor2D, labels: Tensor2D, valid: Tensor2D, options: ScoreHiddenOptions = {}): BlockScores {
-  const { teacher, chunkVocab } = options;
+  const { teacher } = options;
   const [blocks, slots, width] = hidden.shape;
   const [vocabulary] = head.shape;
   checkShape('head', head, [null, width], 'float32');
   checkShape('labels', labels, [blocks, slots], 'int32');
   checkShape('valid', valid, [blocks, slots], 'float32');
   checkTeacher(teacher, blocks, slots, vocabulary);
-  if (teacher && 'head' in teacher && chunkVocab !== undefined && chunkVocab < vocabulary) {
+  if (teacher && 'head' in teacher && options.chunkVocab !== undefined && options.chunkVocab < vocabulary) {
     throw new Error('chunkVocab does not go with a teacher of hidden states, whose overlap needs whole rows: give chunkRows');
   }
   const differentiate = options.differentiate ?? (teacher ? ['logProb', 'kl', 'overlap'] : ['logProb']);
   return tf.tidy(() => {
     const rows = blocks * slots;
-    const plan = planRows(rows, options, vocabulary, width);
+    const { rowCounts: plan, chunkVocab } = planChunks(rows, options, vocabulary, width);
     const parts = untaped(() => {
       const flat = (tensor: Tensor) => tf.reshape(tensor, [rows, ...tensor.shape.slice(2)]);
       const inputs = {
@@ -71,7 +75,7 @@ export function scoreHidden(hidden: Tensor3D, head: Tensor2D, labels: Tensor2D, 
       return inRowChunks(inputs, plan, (chunk) =>
         teacherHead
           ? scoreRowsByHiddenTeacher(chunk, head, teacherHead, differentiate)
-          : scoreRowsByVocabulary(chunk as never, head, Math.min(chunkVocab ?? vocabulary, vocabulary), differentiate),
+          : scoreRowsByVocabulary(chunk as never, head, chunkVocab, differentiate),
       );
     });
     const score = (name: DifferentiableScore, gradientName: string): Tensor2D =>
@@ -100,17 +104,20 @@ function checkTeacher(teacher: ScoreHiddenOptions['teacher'], blocks: number, sl
   checkShape('teacher.head', teacher.head, [vocabulary, teacher.hidden.shape[2]], 'float32');
 }
 
-/** Row counts of the chunks: as even as they come, none above what was asked or what the memory for a chunk allows. */
-function planRows(rows: number, { teacher, chunkRows, chunkVocab }: ScoreHiddenOptions, vocabulary: number, width: number): number[] {
+/** Row counts of the chunks and the tokens of one: as even as they come, none above what was asked or what the memory for a chunk allows. */
+function planChunks(rows: number, { teacher, chunkRows, chunkVocab }: ScoreHiddenOptions, vocabulary: number, width: number): { rowCounts: number[]; chunkVocab: number } {
   for (const [name, size] of Object.entries({ chunkRows, chunkVocab })) {
     if (size !== undefined && !(Number.isInteger(size) && size > 0)) throw new Error(`${name} is ${size}; it must be a whole number above 0`);
   }
-  const listed = teacher && 'ids' in teacher ? teacher.ids.shape[2] * width : 0;
-  const tiles = teacher && 'head' in teacher ? 2 : 1;
-  const rowBytes = 4 * Math.max(tiles * Math.min(chunkVocab ?? vocabulary, vocabulary), listed);
-  const most = chunkRows ?? Math.max(1, Math.floor(chunkBytes / rowBytes));
-  const count = Math.ceil(rows / most);
-  return Array.from({ length: count }, (_, chunk) => Math.floor(((chunk + 1) * rows) / count) - Math.floor((chunk * rows) / count));
+  const even = (total: number, most: number): number => Math.ceil(total / Math.ceil(total / Math.max(1, Math.floor(most))));
+  const byHiddenTeacher = teacher && 'head' in teacher;
+  const tileBytes = (tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice ? chunkBytes : cachedBytes;
+  const listedBytes = teacher && 'ids' in teacher ? 4 * teacher.ids.shape[2] * width : 1;
+  const most = Math.min(byHiddenTeacher ? chunkBytes / (8 * vocabulary) : mostRows, chunkBytes / listedBytes);
+  const count = Math.ceil(rows / Math.max(1, Math.floor(chunkRows ?? most)));
+  const rowCounts = Array.from({ length: count }, (_, chunk) => Math.floor(((chunk + 1) * rows) / count) - Math.floor((chunk * rows) / count));
+  if (byHiddenTeacher) return { rowCounts, chunkVocab: vocabulary };
+  return { rowCounts, chunkVocab: Math.min(chunkVocab ?? even(vocabulary, tileBytes / (4 * Math.max(...rowCounts))), vocabulary) };
 }
 
 /** Runs `score` on each chunk of rows of the inputs (each `[R, …]`), freeing what a chunk made before the next, and joins the results. */
@@ -124,7 +131,8 @@ function inRowChunks(inputs: Record<string, Tensor>, plan: number[], score: (chu
         const chunk = Object.fromEntries(
           Object.entries(inputs).map(([name, tensor]) => [name, plan.length === 1 ? tensor : tf.slice(tensor, [start], [rows])]),
         );
-        if (previous) chunk['hidden'] = after(previous, chunk['hidden'] as Tensor2D);
+        // All chunks at once would hold all logits: TensorFlow runs whatever its inputs allow.
+        if (previous) chunk['hidden'] = runAfter(previous['dOverlap'] ?? previous['dKl'] ?? previous['dLogProb'] ?? previous.logProb, chunk['hidden']!);
         return score(chunk);
       }),
     );
@@ -132,17 +140,6 @@ function inRowChunks(inputs: Record<string, Tensor>, plan: number[], score: (chu
   }
   const names = Object.keys(results[0]!);
   return Object.fromEntries(names.map((name) => [name, results.length === 1 ? results[0]![name]! : tf.concat(results.map((result) => result[name]!), 0)])) as ChunkScores;
-}
-
-/**
- * `hidden [R, D]`, made to wait for the previous chunk. In a recorded graph nothing else would keep TensorFlow from starting all chunks at once
- * and holding all their logits: one row that depends on the last thing the chunk computed is appended and taken off again.
- */
-function after(previous: ChunkScores, hidden: Tensor2D): Tensor2D {
-  const [rows, width] = hidden.shape;
-  const last = previous['dOverlap'] ?? previous['dKl'] ?? previous['dLogProb'] ?? tf.expandDims(previous.logProb, 1);
-  const row = tf.broadcastTo(tf.slice(last, [0, 0], [1, 1]), [1, width]) as Tensor2D;
-  return tf.slice(tf.concat([hidden, row], 0), [0, 0], [rows, width]);
 }
 
 /** Scores of a chunk of rows against the teacher's whole distribution, with gradients `[R, D]` with respect to the hidden rows. */

@@ -1,4 +1,5 @@
-// The pieces that decoder layers are made of, as pure functions: every model here composes these.
+// The pieces that decoder layers are made of, as pure functions: every model here composes these. Norm and activation carry their gradient
+// written out: derived operation by operation, it would make twice the passes over memory and keep every intermediate until the end.
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-node-gpu';
 import { tf } from '../tensorflow/ops.js';
 import { gatherRows } from '../tensorflow/raw-ops.js';
@@ -16,20 +17,49 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
 
 /** Root-mean-square norm over the last axis: `x / sqrt(mean(x²) + epsilon) · weight` (arXiv 1910.07467). */
 export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
-  return tf.tidy(() => {
-    const meanSquare = tf.mean(tf.square(x), -1, true);
-    return tf.mul(tf.mul(x, tf.rsqrt(tf.add(meanSquare, epsilon))), weight);
+  const width = weight.size;
+  const asRows = (tensor: Tensor): Tensor2D => tf.reshape(tensor, [-1, width]) as Tensor2D;
+  const norm = tf.customGrad((...args) => {
+    const [x, weight] = args as [Tensor, Tensor];
+    const save = args[2] as unknown as (tensors: Tensor[]) => void;
+    const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
+    save([x, weight, inverse]);
+    const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
+      const [x, weight, inverse] = saved as [Tensor, Tensor, Tensor];
+      // Both gradients sum products of dy and x: over rows for the weight, over columns for x.
+      const along = asRows(tf.mul(dy, x));
+      const column = tf.reshape(inverse, [-1, 1]) as Tensor2D;
+      const projected = tf.mul(tf.matMul(along, tf.reshape(weight, [width, 1]) as Tensor2D), tf.mul(tf.square(column), 1 / width));
+      const dx = tf.mul(tf.sub(tf.mul(dy, weight), tf.mul(x, tf.reshape(projected, inverse.shape))), inverse);
+      return [dx, tf.reshape(tf.matMul(column, along, true, false), weight.shape)];
+    };
+    return { value: tf.mul(tf.mul(x, inverse), weight), gradFunc };
   });
+  return norm(x, weight);
 }
 
-/** `x · sigmoid(x)`. */
-export function silu(x: Tensor): Tensor {
-  return tf.tidy(() => tf.mul(x, tf.sigmoid(x)));
-}
-
-/** The gated MLP: `down(silu(gate(x)) · up(x))` (arXiv 2002.05202). */
+/** The gated MLP: `down(silu(gate(x)) · up(x))`, `silu(g) = g · sigmoid(g)` (arXiv 2002.05202). */
 export function swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor, biases: { gate?: Tensor; up?: Tensor; down?: Tensor } = {}): Tensor {
-  return tf.tidy(() => linear(tf.mul(silu(linear(x, gate, biases.gate)), linear(x, up, biases.up)), down, biases.down));
+  return tf.tidy(() => linear(gated(linear(x, gate, biases.gate), linear(x, up, biases.up)), down, biases.down));
+}
+
+/** `silu(gate) · up`. */
+function gated(gate: Tensor, up: Tensor): Tensor {
+  const multiply = tf.customGrad((...args) => {
+    const [gate, up] = args as [Tensor, Tensor];
+    const save = args[2] as unknown as (tensors: Tensor[]) => void;
+    const open = tf.sigmoid(gate);
+    const active = tf.mul(gate, open);
+    save([up, open, active]);
+    const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
+      const [up, open, active] = saved as [Tensor, Tensor, Tensor];
+      // silu' = sigmoid + silu · (1 - sigmoid)
+      const slope = tf.add(open, tf.mul(active, tf.sub(1, open)));
+      return [tf.mul(tf.mul(dy, up), slope), tf.mul(dy, active)];
+    };
+    return { value: tf.mul(active, up), gradFunc };
+  });
+  return multiply(gate, up);
 }
 
 /** Rows of `table [V, D]` at `ids` (int32, any shape): `[…ids.shape, D]`. Differentiable in the table, and recordable. */

@@ -48,8 +48,20 @@ export function tablesOfFrequencies(frequencies: Float64Array, positionCount: nu
   return { cos: tf.tensor2d(cos, [positionCount, headDim]), sin: tf.tensor2d(sin, [positionCount, headDim]) };
 }
 
-/** Turns `x [..., headDim]` by tables that broadcast against it. */
+/**
+ * Turns `x [..., headDim]` by tables that broadcast against it and whose second half repeats the first. No gradient reaches the tables; that of `x`
+ * is the gradient turned back.
+ */
 export function applyRope(x: Tensor, cos: Tensor, sin: Tensor): Tensor {
+  const turned = tf.customGrad((...args) => {
+    const save = args[1] as unknown as (tensors: Tensor[]) => void;
+    save([cos, sin]);
+    return { value: turn(args[0] as Tensor, cos, sin), gradFunc: (dy: Tensor, [cos, sin]: Tensor[]) => turn(dy, cos!, tf.neg(sin!)) };
+  });
+  return turned(x);
+}
+
+function turn(x: Tensor, cos: Tensor, sin: Tensor): Tensor {
   return tf.tidy(() => {
     const [first, second] = tf.split(x, 2, -1) as [Tensor, Tensor];
     return tf.add(tf.mul(x, cos), tf.mul(tf.concat([tf.neg(second), first], -1), sin));

@@ -1,13 +1,14 @@
 // Watches tfjs run one step and writes down what it asked of TensorFlow.
 // All that tfjs does goes through the backend's `binding`: while a step is recorded, a stand-in takes its place that runs every
-// operation as before (so shapes and values are real) and adds a node to the graph. What the recorder cannot see is frozen:
-// JavaScript's own branches, loops and random numbers, and values made from host data, become constants of the graph.
+// operation (so shapes are real; large values are given up at once, see shadow-tensors.ts) and adds a node to the graph. What the recorder
+// cannot see is frozen: JavaScript's own branches, loops and random numbers, and values made from host data, become constants of the graph.
 import type { Tensor } from '@tensorflow/tfjs-node-gpu';
 import type { StepFunction, StepVariable } from './executor.js';
 import { checkLike } from './executor.js';
 import { GraphDefinition } from './graph-definition.js';
 import type { AttributeValue, NodeOutput } from './graph-definition.js';
 import { tf } from './ops.js';
+import { shadowLargeResults } from './shadow-tensors.js';
 
 /** Numbers of TensorFlow's dtypes. */
 export const tfType = { float32: 1, int32: 3, bool: 10 } as const;
@@ -17,13 +18,13 @@ const maxCapturedBytes = 65_536;
 /** A constant made within the step that is larger than this is refused: it would swell the graph. */
 const maxConstantBytes = 32 * 2 ** 20;
 
-interface Attribute {
+export interface Attribute {
   name: string;
   type: number;
   value: unknown;
 }
 
-interface TensorMetadata {
+export interface TensorMetadata {
   id: number;
   shape: number[];
   dtype: number;
@@ -37,6 +38,8 @@ export interface Binding {
   loadSavedModel(folder: string, tags: string): number;
   deleteSavedModel(id: number): void;
   runSavedModel(id: number, inputs: number[], inputNames: string, outputNames: string): TensorMetadata[];
+  /** Only while a step is recorded: a tensor as `x` that exists once `before` does. */
+  recordAfter?(before: number, x: number): TensorMetadata;
   TF_ATTR_STRING: number;
   TF_ATTR_INT: number;
   TF_ATTR_FLOAT: number;
@@ -68,9 +71,9 @@ export interface RecordedFunction {
   outputNodes: Record<string, string>;
   /** Fetched to make the assignments happen. */
   doneNode: string;
-  /** Values of the recording run; the caller's to dispose. */
+  /** Outputs of the recording run, good for their shapes only; the caller's to dispose. */
   outputs: Record<string, Tensor>;
-  /** Values that the recording run assigned, by variable; the caller's to dispose. */
+  /** What the recording run assigned, by variable, as little good; the caller's to dispose. */
   assigned: Record<string, Tensor>;
 }
 
@@ -108,6 +111,7 @@ const inferredTypes: Record<string, Record<string, number>> = {
 export function recordFunction(graph: GraphDefinition, prefix: string, step: StepFunction, variables: Record<string, RecordedVariable>): RecordedFunction {
   const backend = nativeBackend();
   const real = backend.binding;
+  const shadowing = shadowLargeResults(real);
   const known = new Map<number, NodeOutput>();
   const constants = new Set<number>();
   const assignNodes: string[] = [];
@@ -138,6 +142,7 @@ export function recordFunction(graph: GraphDefinition, prefix: string, step: Ste
   // The native object's properties are read-only, so the stand-in is a copy of it.
   const recording: Binding = {
     ...copyBinding(real),
+    deleteTensor: shadowing.deleteTensor,
     createTensor(shape: number[], dtype: number, values: ArrayBufferView): number {
       if (values.byteLength > maxConstantBytes) {
         throw new Error(`recording "${prefix}": the step makes a constant of shape [${shape.join(', ')}], ${values.byteLength} bytes. Hand it in as an input or a variable.`);
@@ -149,14 +154,14 @@ export function recordFunction(graph: GraphDefinition, prefix: string, step: Ste
       return id;
     },
     tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array {
-      if (known.has(id) && !constants.has(id)) {
+      if (shadowing.isShadow(id) || (known.has(id) && !constants.has(id))) {
         throw new Error(`recording "${prefix}": the step reads the values of ${known.get(id)!.node}, which are not known when the graph is written. A step may compute with tensors only.`);
       }
       return real.tensorDataSync(id);
     },
     executeOp(op: string, attributes: Attribute[], inputs: number[], outputs: number): TensorMetadata[] {
       const sources = inputs.map((id) => nodeOf(id, op));
-      const results = real.executeOp(op, attributes, inputs, outputs);
+      const results = shadowing.executeOp(op, attributes, inputs, outputs);
       const alias = op === 'Identity' || (op === 'Cast' && results[0]!.dtype === sources[0]!.dtype);
       if (alias) {
         known.set(results[0]!.id, sources[0]!);
@@ -167,15 +172,34 @@ export function recordFunction(graph: GraphDefinition, prefix: string, step: Ste
       results.forEach(({ id, dtype }, index) => known.set(id, { node, index, dtype }));
       return results;
     },
+    recordAfter(before: number, x: number): TensorMetadata {
+      const [first, source] = [nodeOf(before, 'runAfter'), nodeOf(x, 'runAfter')];
+      const type = { kind: 'type', value: source.dtype } as const;
+      const node = graph.add('Identity', `${prefix}/after`, [source], { T: type }, [first.node]);
+      const [metadata] = shadowing.executeOp('Identity', [{ name: 'T', type: real.TF_ATTR_TYPE, value: source.dtype }], [x], 1);
+      known.set(metadata!.id, { node, index: 0, dtype: source.dtype });
+      return metadata!;
+    },
     runSavedModel(): never {
       throw new Error(`recording "${prefix}": a recorded graph is run inside the step; call its function itself`);
     },
   };
 
+  /** The native tensor behind an input or a variable. tfjs hands values over at their first use: here, so that they do not pass for constants of the step. */
+  const idFromOutside = (value: Tensor): number => {
+    const current = backend.binding;
+    backend.binding = real;
+    try {
+      return backend.getInputTensorIds([value])[0]!;
+    } finally {
+      backend.binding = current;
+    }
+  };
+
   /** A tensor with an identity of its own and the same values, known as `node`. */
   const tensorAs = (value: Tensor, node: NodeOutput): Tensor => {
-    const [id] = backend.getInputTensorIds([value]);
-    const [metadata] = real.executeOp('Identity', [{ name: 'T', type: real.TF_ATTR_TYPE, value: node.dtype }], [id!], 1);
+    const id = idFromOutside(value);
+    const [metadata] = shadowing.executeOp('Identity', [{ name: 'T', type: real.TF_ATTR_TYPE, value: node.dtype }], [id], 1);
     known.set(metadata!.id, node);
     return backend.createOutputTensor(metadata!);
   };

@@ -11,8 +11,19 @@ interface Attribute {
 
 /** The part of tfjs-node's backend that runs kernels by name. */
 interface NativeBackend {
-  binding: { TF_ATTR_TYPE: number; TF_ATTR_INT: number; TF_ATTR_BOOL: number; TF_FLOAT: number; TF_INT32: number; TF_BOOL: number };
+  binding: {
+    TF_ATTR_TYPE: number;
+    TF_ATTR_INT: number;
+    TF_ATTR_BOOL: number;
+    TF_FLOAT: number;
+    TF_INT32: number;
+    TF_BOOL: number;
+    /** Only while a step is recorded (graph-recorder.ts). */
+    recordAfter?(before: number, x: number): { id: number };
+  };
   executeSingleOutput(name: string, attributes: Attribute[], inputs: Tensor[]): Tensor;
+  getInputTensorIds(tensors: Tensor[]): number[];
+  createOutputTensor(metadata: { id: number }): Tensor;
 }
 
 function nativeBackend(): NativeBackend {
@@ -59,6 +70,19 @@ export function tensorScatterMin(x: Tensor, indices: Tensor, updates: Tensor): T
   );
 }
 
+/**
+ * `x` itself, given out only once `before` has been computed; neither is copied. In a recorded graph TensorFlow starts whatever its
+ * inputs allow: this keeps it from starting what has memory only after something else has given it back.
+ */
+export function runAfter<T extends Tensor>(before: Tensor, x: T): T {
+  const backend = nativeBackend();
+  const { recordAfter } = backend.binding;
+  // Run one by one, operations are in order already.
+  if (recordAfter === undefined) return tf.clone(x);
+  const [beforeId, id] = backend.getInputTensorIds([before, x]) as [number, number];
+  return backend.createOutputTensor(recordAfter(beforeId, id)) as T;
+}
+
 /** `whenTrue` where the bool scalar `flag` is true, else `whenFalse` (same shape). tfjs's `where` would make a mask of the full shape first. */
 export function selectWhole<T extends Tensor>(flag: Tensor, whenTrue: T, whenFalse: T): T {
   const backend = nativeBackend();
@@ -80,9 +104,7 @@ export function packHalf(x: Tensor): Tensor {
       executeOp(name: string, attributes: Attribute[], inputs: number[], outputs: number): { id: number }[];
       deleteTensor(id: number): void;
     };
-    getInputTensorIds(tensors: Tensor[]): number[];
-    createOutputTensor(metadata: { id: number }): Tensor;
-  };
+  } & NativeBackend;
   const { binding } = backend;
   const type = (name: string, value: number): Attribute => ({ name, type: binding.TF_ATTR_TYPE, value });
   return tf.tidy(() => {

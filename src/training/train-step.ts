@@ -76,7 +76,7 @@ export function applyStep(options: TrainStepOptions): (variables: Variables, inp
     const sums = options.weightNames.map((name) => [name, variables[variableName.gradient(name)]!] as const);
     const gradients = Object.fromEntries(sums.map(([name, sum]) => [name, tf.div(sum.read(), options.accumulate)]));
     const outputs = applyGradients(options, variables, inputs, gradients);
-    for (const [, sum] of sums) sum.assign(tf.zeros(sum.shape));
+    for (const [, sum] of sums) sum.assign(tf.zerosLike(sum.read()));
     return outputs;
   };
 }

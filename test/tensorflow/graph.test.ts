@@ -6,6 +6,7 @@ import { createEagerExecutor, createGraphExecutor } from '../../src/tensorflow/g
 import type { Program, StepFunction } from '../../src/tensorflow/graph.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { tf } from '../../src/tensorflow/ops.js';
+import { runAfter } from '../../src/tensorflow/raw-ops.js';
 import { adamwUpdate, clipByGlobalNorm } from '../../src/training/optimizer.js';
 
 await loadTensorflow();
@@ -196,6 +197,26 @@ test('a step that reads values, or uses a large tensor from outside, is refused 
   const large = tf.add(tf.zeros([200, 200]), 1);
   const captures: StepFunction = { inputs: { x: tf.zeros([200]) }, run: (_, { x }) => ({ y: tf.add(x!, large) }) };
   assert.throws(() => createGraphExecutor({ variables: {}, functions: { captures } }), /Add uses a tensor of shape \[200, 200\]/);
+});
+
+test('large variables and inputs that tfjs has not handed over yet are no constants of the graph', () => {
+  const size = 9_000_000; // 36 MB: more than a constant may have
+  const step: StepFunction = { inputs: { x: tf.zeros([size]) }, run: ({ large }, { x }) => ({ sum: tf.sum(tf.add(large!.read(), x!)) }) };
+  const graph = createGraphExecutor({ variables: { large: tf.tensor1d(new Float32Array(size).fill(2)) }, functions: { step } });
+  assert.deepEqual(values(graph.run('step', { x: new Float32Array(size).fill(1) })['sum']!), [3 * size]);
+  graph.dispose();
+});
+
+test('what runs after something else has its own value, eagerly and recorded, and large values of a recording are not kept', () => {
+  const step: StepFunction = {
+    inputs: { x: tf.zeros([64, 128]) },
+    run: (_, { x }) => {
+      const squared = tf.square(x!);
+      const total = tf.sum(squared);
+      return { later: tf.add(runAfter(total, squared), runAfter(tf.exp(squared), total)), counts: tf.cast(tf.greater(runAfter(total, x!), 0), 'int32') };
+    },
+  };
+  assertSame(step, { x: random(8, [64, 128]) }, 'runAfter');
 });
 
 test('recording and running leave no tensor behind', () => {
