@@ -4,7 +4,7 @@
 Eager PyTorch, one dense boolean mask [N*K, S+N*K] a sequence through scaled_dot_product_attention, all logits at once,
 cross-entropy, AdamW, clipping of the global gradient norm. Shapes are those of `scripts/bench-cases.json`.
 Reads commands on standard input (one JSON object a line: {"steps": n}) and answers each with the times of n steps in
-milliseconds, so that another program can run it alternately with its own steps. Needs torch; nothing else here does.
+milliseconds (on the clock, and of all threads' processor time), so that another program can run it alternately with its own steps. Needs torch; nothing else here does.
 """
 import argparse
 import json
@@ -115,7 +115,7 @@ class Step:
 
     def run(self):
         c = self.c
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         inputs = self.tokens.clone()
         inputs[:, :, 1:] = 0
         embedded = F.embedding(inputs, self.embedding).reshape(c["batch"], -1, c["width"])
@@ -133,7 +133,7 @@ class Step:
         value = loss.item()
         if not math.isfinite(value):
             raise RuntimeError(f"the loss is {value}")
-        return (time.perf_counter() - start) * 1000
+        return (time.perf_counter() - start) * 1000, (time.process_time() - cpu) * 1000
 
 
 def resident_bytes():
@@ -156,7 +156,8 @@ def main():
     for line in sys.stdin:
         times = [step.run() for _ in range(json.loads(line)["steps"])]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"ms": times, "peakBytes": peak}), flush=True)
+        ms, cpu = zip(*times)
+        print(json.dumps({"ms": ms, "cpuMs": cpu, "peakBytes": peak}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+// What the machine can do and what a process takes of it, measured beside the step: matmul rate, memory, load.
+import { readFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
+import type { Tensor2D } from '@tensorflow/tfjs-node-gpu';
+import { tf } from '../../src/tensorflow/ops.js';
+
+const size = 1024;
+
+/** Times one product of two 1024 × 1024 float32 matrices at each call; GFLOP/s. */
+export function matmulProbe(): () => number {
+  const [a, b] = [1, 2].map((seed) => tf.randomNormal([size, size], 0, 1, 'float32', seed) as Tensor2D) as [Tensor2D, Tensor2D];
+  const multiply = (): void => {
+    const product = tf.matMul(a, b);
+    // One number read back: an accelerator has finished by then.
+    tf.tidy(() => tf.slice(product, [0, 0], [1, 1]).dataSync());
+    product.dispose();
+  };
+  multiply();
+  return () => {
+    const started = performance.now();
+    multiply();
+    return (2 * size ** 3) / ((performance.now() - started) * 1e6);
+  };
+}
+
+/** This process's memory now (`VmRSS`), or the most it has held (`VmHWM`), in bytes; null where /proc does not tell. */
+export function processBytes(field: 'VmHWM' | 'VmRSS'): number | null {
+  try {
+    const line = new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync('/proc/self/status', 'utf8'));
+    return line === null ? null : Number(line[1]) * 1024;
+  } catch {
+    return null;
+  }
+}
+
+/** Processes that want a core, averaged over the last minute. */
+export function load(): number {
+  return loadavg()[0]!;
+}
+
+export function median(values: readonly number[]): number {
+  if (values.length === 0) return Number.NaN;
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}

@@ -1,0 +1,91 @@
+// A training step of a benchmark's shape: the engine that `train` uses, on random weights, features and anchors.
+import type { Batch } from '../../data/batches.js';
+import { createEngine, type Engine } from '../../src/training/engine.js';
+import type { DrafterConfig } from '../../src/models/drafter-config.js';
+import { initDrafterWeights } from '../../src/models/drafter-init.js';
+import { Random } from '../../src/random.js';
+import { tf } from '../../src/tensorflow/ops.js';
+import type { BenchCase } from './cases.js';
+
+export interface TrainingCase {
+  engine: Engine;
+  /** One training step; milliseconds. */
+  run(): number;
+  anchors: Int32Array;
+  blocks: number;
+}
+
+/** Prepares the engine and one batch. The objective is weighted cross-entropy, as in the PyTorch step. */
+export function createTrainingCase(shape: BenchCase, eager: boolean): TrainingCase {
+  const drafter = drafterOf(shape);
+  const { batch: batchSize, context, anchors: anchorsPerSequence, taps, width, vocabulary, blockSize } = shape;
+  const weights = initDrafterWeights(drafter, 0);
+  const embedding = tf.randomNormal([vocabulary, width], 0, 0.02, 'float32', 1);
+  const shapes = { batchSize, anchorsPerSequence, featureWidth: taps * width, topk: 0, lengths: [context] };
+  const engine = createEngine({
+    drafter,
+    objective: [{ term: 'positionalWeighting', gamma: 10 }],
+    optimizer: { betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0.01, maxGradientNorm: 1 },
+    accumulate: 1,
+    weights,
+    embedding,
+    training: shapes,
+    validation: { ...shapes, lengths: [] },
+    eager,
+    verifyFirstStep: false,
+  });
+  tf.dispose([embedding, ...Object.values(weights)]);
+  const batch = randomBatch(shape);
+  return {
+    engine,
+    anchors: batch.anchors,
+    blocks: batchSize * anchorsPerSequence,
+    run: () => {
+      const started = performance.now();
+      const { finite, loss } = engine.update([batch], 1e-3, 0);
+      if (!finite) throw new Error(`the step of shape ${JSON.stringify({ ...shape, blockSize })} gives the loss ${loss}`);
+      return performance.now() - started;
+    },
+  };
+}
+
+function drafterOf(shape: BenchCase): DrafterConfig {
+  return {
+    blockSize: shape.blockSize,
+    maskTokenId: 0,
+    targetLayerIds: Array.from({ length: shape.taps }, (_, tap) => tap),
+    numTargetLayers: shape.taps,
+    hiddenSize: shape.width,
+    intermediateSize: shape.mlp,
+    numHiddenLayers: shape.layers,
+    numAttentionHeads: shape.heads,
+    numKeyValueHeads: shape.keyValueHeads,
+    headDim: shape.headDim,
+    rmsNormEps: 1e-6,
+    rope: { type: 'default', theta: 1e6 },
+    vocabSize: shape.vocabulary,
+    maxPositionEmbeddings: shape.context + shape.blockSize,
+    attentionBias: false,
+  };
+}
+
+/** Features from a normal distribution, anchors uniform over the context and sorted, every slot valid. */
+function randomBatch(shape: BenchCase): Batch {
+  const { batch, context, anchors, taps, width, vocabulary, blockSize } = shape;
+  const random = new Random(7);
+  const ints = (count: number, below: number): Int32Array => Int32Array.from({ length: count }, () => random.int(below));
+  const blocks = batch * anchors;
+  const slots = blockSize - 1;
+  const sorted = Array.from({ length: batch }, () => Array.from({ length: anchors }, () => 1 + random.int(context - blockSize - 1)).sort((a, b) => a - b));
+  return {
+    plan: { seed: 0, epoch: 0, index: 0, rows: new Int32Array(batch), length: context },
+    inputIds: ints(batch * context, vocabulary),
+    lengths: new Int32Array(batch).fill(context),
+    featureWidth: taps * width,
+    topkCount: 0,
+    anchors: Int32Array.from(sorted.flat()),
+    labels: ints(blocks * slots, vocabulary),
+    valid: new Float32Array(blocks * slots).fill(1),
+    features: Float32Array.from({ length: batch * context * taps * width }, () => random.normal()),
+  };
+}
