@@ -9,6 +9,7 @@ import { evaluateCommand } from './commands/evaluate.js';
 import { exportCommand } from './commands/export.js';
 import { generateCommand } from './commands/generate.js';
 import { prepareCommand } from './commands/prepare.js';
+import { pushCommand } from './commands/push.js';
 import { reportCommand } from './commands/report.js';
 import { setupCommand } from './commands/setup.js';
 import { trainCommand } from './commands/train.js';
@@ -27,6 +28,7 @@ const cli = yargs(hideBin(process.argv))
   .command(ablateCommand)
   .command(reportCommand)
   .command(exportCommand)
+  .command(pushCommand)
   .demandCommand(1, 'Name a command; `draftalign --help` lists them.')
   .strict()
   .fail((message, error, parser) => {

@@ -12,6 +12,11 @@ import { packageRoot } from '../package-root.js';
 const needed = /^(config\.json|generation_config\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|chat_template\.(jinja|json)|model\.safetensors|model\.safetensors\.index\.json|model-\d+-of-\d+\.safetensors)$/;
 const idPattern = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/;
 
+/** Whether a name is written as the hub's ids are: `org/name`. */
+export function isHubId(name: string): boolean {
+  return idPattern.test(name);
+}
+
 /** The Hugging Face cache: HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub. */
 export function hubCacheFolder(): string {
   return process.env['HF_HUB_CACHE'] ?? join(process.env['HF_HOME'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'huggingface'), 'hub');
@@ -26,7 +31,7 @@ export async function resolveModelFolder(model: string, log: (line: string) => v
   if (await isFolder(model)) return model;
   if (model === 'demo') return join(packageRoot(), 'data', 'demo-target');
   const [id, revision = 'main'] = model.split('@') as [string, string?];
-  if (!idPattern.test(id)) throw new UserError(`${model} is neither a folder nor a Hugging Face id (org/name).`);
+  if (!isHubId(id)) throw new UserError(`${model} is neither a folder nor a Hugging Face id (org/name).`);
   const cached = await findCached(id, revision);
   if (isOffline()) {
     if (cached !== undefined) return cached;
@@ -36,16 +41,16 @@ export async function resolveModelFolder(model: string, log: (line: string) => v
     return await download(id, revision, log);
   } catch (error) {
     if (cached !== undefined) {
-      log(`${model}: the hub does not answer (${describe(error)}); using the copy in the cache, ${cached}`);
+      log(`${model}: the hub does not answer (${describeHubError(error)}); using the copy in the cache, ${cached}`);
       return cached;
     }
-    throw new UserError(`${model} is no folder here, and cannot be downloaded from ${endpoint()}: ${describe(error)}${advice(error)}`);
+    throw new UserError(`${model} is no folder here, and cannot be downloaded from ${hubEndpoint()}: ${describeHubError(error)}${advice(error)}`);
   }
 }
 
 async function download(id: string, revision: string, log: (line: string) => void): Promise<string> {
   const repo = { type: 'model', name: id } as const;
-  const access = { hubUrl: endpoint(), accessToken: process.env['HF_TOKEN'] };
+  const access = { hubUrl: hubEndpoint(), accessToken: process.env['HF_TOKEN'] };
   const { sha } = await modelInfo({ name: id, revision, additionalFields: ['sha'], ...access });
   const files: string[] = [];
   for await (const file of listFiles({ repo, revision: sha, recursive: false, ...access })) if (file.type === 'file' && needed.test(file.path)) files.push(file.path);
@@ -79,7 +84,8 @@ async function findCached(id: string, revision: string): Promise<string | undefi
   return existsSync(join(folder, 'config.json')) ? folder : undefined;
 }
 
-function endpoint(): string {
+/** HF_ENDPOINT, else the Hugging Face hub. */
+export function hubEndpoint(): string {
   return (process.env['HF_ENDPOINT'] ?? 'https://huggingface.co').replace(/\/$/, '');
 }
 
@@ -87,7 +93,8 @@ function isOffline(): boolean {
   return /^(1|true|yes|on)$/i.test(process.env['HF_HUB_OFFLINE'] ?? '');
 }
 
-function describe(error: unknown): string {
+/** What a request to the hub failed for, in a line. */
+export function describeHubError(error: unknown): string {
   if (error instanceof HubApiError) return `HTTP ${error.statusCode} ${error.message}`.trim();
   const cause = (error as { cause?: Error }).cause;
   return cause === undefined ? (error as Error).message : `${(error as Error).message} (${cause.message})`;
