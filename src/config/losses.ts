@@ -43,7 +43,8 @@ const termSchema = z.discriminatedUnion('term', termSchemas as [(typeof termSche
 
 /**
  * The named objectives. `paper` is the stack of arXiv 2606.11552; `weighting` and `first-error` are its first stages,
- * the `-alone` ones its single losses on a uniform base; `dpace` is arXiv 2605.18810.
+ * the `-alone` ones its single losses on a uniform base; `dpace` is arXiv 2605.18810. `best` distils: D-PACE weights on the divergence
+ * from the target, and the acceptance chain warmed in over a quarter of the run (configs/best.yaml has the evidence).
  */
 export const namedObjectives = {
   uniform: [{ term: 'positionalWeighting', gamma: null }],
@@ -60,7 +61,7 @@ export const namedObjectives = {
   dpace: [{ term: 'dpace' }],
   kl: [{ term: 'positionalWeighting', on: 'kl' }],
   'kl-dpace': [{ term: 'dpace', on: 'kl' }],
-  best: [{ term: 'dpace', on: 'kl' }],
+  best: [{ term: 'dpace', on: 'kl' }, { term: 'acceptanceChain', weight: { from: 0, to: 5, over: 0.25 } }],
 } satisfies Record<string, TermInput[]>;
 
 export type ObjectiveName = keyof typeof namedObjectives;
