@@ -37,7 +37,7 @@ export function judgeStudy(study: Omit<StudyDocument, 'statements'>): Statement[
       finding:
         below.length > 0
           ? `not so: ${below.map(({ steps, domain, lift }) => `${domain} at ${steps} steps (${signed(lift!.difference.value)} drafts a round)`).join('; ')}`
-          : open ? 'not all cells are finished' : `so in all ${cases.length} cases; the least is ${least(cases.map(({ lift }) => lift!.lift?.value ?? 0))}`,
+          : open ? 'not all cells are finished' : `so in ${cases.length === 1 ? 'the one case' : `all ${cases.length} cases`}; the least is ${least(cases.map(({ lift }) => lift!.lift?.value ?? 0))}`,
     });
     const lifts = budgets.flatMap((steps) => {
       const lift = figures(roles.stack, steps, null)?.againstBaseline?.lift;
@@ -46,7 +46,7 @@ export function judgeStudy(study: Omit<StudyDocument, 'statements'>): Statement[
     const highest = lifts.reduce<(typeof lifts)[0] | undefined>((best, one) => (best === undefined || one.lift.value > best.lift.value ? one : best), undefined);
     statements.push({
       id: 'stack-lift',
-      text: `${roles.stack} accepts at least ${percent(expectedStackLift)} more drafts than ${roles.baseline} at one budget`,
+      text: `${roles.stack} accepts at least ${share(expectedStackLift)} more drafts than ${roles.baseline} at one budget`,
       met: highest === undefined ? null : highest.lift.value >= expectedStackLift ? true : lifts.length === budgets.length ? false : null,
       finding: lifts.map(({ steps, lift }) => `${percent(lift.value)}${range(lift.interval)} at ${steps} steps`).join('; ') || 'not all cells are finished',
     });
@@ -80,7 +80,7 @@ export function judgeStudy(study: Omit<StudyDocument, 'statements'>): Statement[
     const lift = comparison?.lift;
     statements.push({
       id: 'challenger-beats-stack',
-      text: `${roles.challenger} accepts at least ${percent(expectedChallengerLift)} more drafts than ${roles.stack} at the whole budget, and the interval of the difference lies above zero`,
+      text: `${roles.challenger} accepts at least ${share(expectedChallengerLift)} more drafts than ${roles.stack} at the whole budget, and the interval of the difference lies above zero`,
       met: lift == null ? null : lift.value >= expectedChallengerLift && (comparison!.difference.interval?.low ?? -1) > 0,
       finding: lift == null ? 'not all cells are finished' : `${percent(lift.value)}${range(lift.interval)}`,
     });

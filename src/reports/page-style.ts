@@ -21,6 +21,8 @@ p{margin:.5rem 0 1rem}
 figure{margin:0}
 figcaption{max-width:44rem;margin:0 0 1rem}
 .panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1.6rem 1.4rem;align-items:start}
+.beside{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:0 1.4rem;align-items:start}
+.beside figure{display:flex;flex-direction:column-reverse;gap:.6rem}
 .panels svg{display:block;max-width:100%;height:auto;overflow:visible}
 .scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}
 table{border-collapse:collapse;font:.86rem/1.45 system-ui,-apple-system,"Segoe UI",sans-serif;font-variant-numeric:tabular-nums;margin:.2rem 0 .6rem}

@@ -38,7 +38,7 @@ ${parts.join('\n')}
 async function studyPart(study: StudyReport, index: number): Promise<string> {
   const { document } = study;
   const heading = index === 0 ? 'h1' : 'h2';
-  const figures = await Promise.all(studyFigures(study).map((figure) => drawFigure(figure)));
+  const figures = await drawFigures(studyFigures(study));
   const budgets = [...document.budgets].reverse();
   return [
     `<header><${heading}>${escapeHtml(document.title)}</${heading}>`,
@@ -48,7 +48,7 @@ async function studyPart(study: StudyReport, index: number): Promise<string> {
     `<section><h2>Results</h2><p>Accepted length by domain, and accepted drafts against ${escapeHtml(document.roles.baseline)}${document.roles.stack === null ? '' : ` and ${escapeHtml(document.roles.stack)}`}, at equal data, order, initial weights and steps. ${escapeHtml(intervalNote(document))}</p>`,
     ...budgets.map((steps) => resultTable(document, steps)),
     '</section>',
-    ...figures,
+    figures,
     examples(study),
     reproduce(study),
   ].join('\n');
@@ -100,6 +100,14 @@ function resultTable(study: StudyDocument, steps: number): string {
   return `<h3>${steps} steps</h3><div class="scroll" tabindex="0" role="region" aria-label="Results at ${steps} steps"><table><thead><tr>${head.map((cell) => `<th scope="col">${escapeHtml(cell)}</th>`).join('')}</tr></thead><tbody>${body.join('')}</tbody></table></div>`;
 }
 
+/** Figures one below the other; those of a single panel stand side by side where there is room. */
+async function drawFigures(figures: readonly Figure[]): Promise<string> {
+  const single = figures.filter(({ panels }) => panels.length === 1);
+  const several = figures.filter(({ panels }) => panels.length > 1);
+  const [beside, below] = await Promise.all([single, several].map(async (list) => (await Promise.all(list.map(drawFigure))).join('\n')));
+  return `${below}\n<div class="beside">${beside}</div>`;
+}
+
 async function drawFigure({ id, title, caption, panels }: Figure): Promise<string> {
   const drawn = await Promise.all(panels.map(drawSvg));
   return `<section id="${escapeHtml(id)}"><h2>${escapeHtml(title)}</h2><figure><figcaption>${escapeHtml(caption)}</figcaption><div class="panels">${drawn.map(followPage).join('\n')}</div></figure></section>`;
@@ -124,8 +132,8 @@ function reproduce({ document }: StudyReport): string {
 }
 
 async function runPart(run: RunReport): Promise<string> {
-  const figures = await Promise.all(runFigures(run).map(drawFigure));
+  const figures = await drawFigures(runFigures(run));
   const lead = run.last === null ? 'This run has not been validated yet.' : `At step ${run.last.step}, the walk over held-out rows commits ${run.last.acceptedLength.toFixed(2)} tokens for each pass of the target${run.last.waste === null ? '' : `; ${(100 * run.last.waste).toFixed(0)}% of correct drafts are wasted`}.`;
   const settings = run.config === '' ? '' : `<section><h2>Settings</h2><details><summary>config.yaml</summary><pre>${escapeHtml(run.config)}</pre></details></section>`;
-  return [`<header><h1>${escapeHtml(run.name)}</h1><p class="lead">${escapeHtml(lead)}</p></header>`, ...figures, settings].join('\n');
+  return [`<header><h1>${escapeHtml(run.name)}</h1><p class="lead">${escapeHtml(lead)}</p></header>`, figures, settings].join('\n');
 }

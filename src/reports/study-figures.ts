@@ -100,9 +100,14 @@ function acceptedLength(study: StudyDocument): Figure {
   return {
     id: 'accepted-length',
     title: 'Accepted length',
-    caption: `Tokens committed for each pass of the target: accepted drafts plus the target's own. Dark points with intervals: the whole budget (${whole} steps); grey points, from the left: ${study.budgets.slice(0, -1).join(' and ')} steps. The dashed line is ${study.roles.baseline} at the whole budget.`,
+    caption: `Tokens committed for each pass of the target: accepted drafts plus the target's own. Dark points with intervals: the whole budget (${whole} steps).${earlierNote(study)} The dashed line is ${study.roles.baseline} at the whole budget.`,
     panels,
   };
+}
+
+/** What grey points are, where there are any. */
+function earlierNote({ budgets }: StudyDocument): string {
+  return budgets.length < 2 ? '' : ` Grey points: ${budgets.slice(0, -1).join(' and ')} steps.`;
 }
 
 function lifts(study: StudyDocument): Figure {
@@ -199,7 +204,7 @@ function waste(study: StudyDocument): Figure {
   return {
     id: 'waste',
     title: 'Waste',
-    caption: `Correct drafts that were thrown away because an earlier slot was wrong, of all correct drafts, all domains. Grey points: ${study.budgets.slice(0, -1).join(' and ')} steps.`,
+    caption: `Correct drafts that were thrown away because an earlier slot was wrong, of all correct drafts, all domains, at the whole budget.${earlierNote(study)}`,
     panels:
       values.length === 0
         ? []

@@ -54,7 +54,9 @@ export function describeStudy(study: StudyDocument): string {
 export function intervalNote(study: StudyDocument): string {
   return (
     `Intervals are 95% bootstrap intervals: seeds and prompts are both drawn with replacement, and differences are paired by prompt and seed. ` +
-    `With ${study.seeds.length} ${study.seeds.length === 1 ? 'seed' : 'seeds'} the spread between runs is only coarsely known, so read them as lower bounds.`
+    (study.seeds.length === 1
+      ? 'With one seed they do not say how far another run might lie from this one.'
+      : `With ${study.seeds.length} seeds the spread between runs is only coarsely known, so they are rather too narrow than too wide.`)
   );
 }
 
