@@ -154,7 +154,8 @@ function bySlot(study: StudyDocument, name: string, yTitle: string, pick: (row: 
       pick(row, domain).map((value, index) => ({ objective: label, role: roleOf(study, label), slot: index + 1, value })),
     );
     if (values.length === 0) return [];
-    const slots = study.drafter.blockSize - 1;
+    // Slots that almost no round reaches would only be empty room.
+    const slots = Math.max(4, ...values.filter(({ value }) => value >= 0.005).map(({ slot }) => slot));
     return [
       {
         name: `${name}-${domain ?? 'all'}`,
@@ -162,7 +163,7 @@ function bySlot(study: StudyDocument, name: string, yTitle: string, pick: (row: 
         description: `${yTitle} by slot, at the whole budget.`,
         spec: lines(
           study,
-          values,
+          values.filter(({ slot }) => slot <= slots),
           { field: 'slot', type: 'quantitative', title: 'slot', scale: { domain: [1, slots], nice: false }, axis: { grid: false, tickMinStep: 1, tickCount: 7, format: 'd' } },
           { field: 'value', type: 'quantitative', title: yTitle, axis: { format: '.0%', tickCount: 5 }, scale: { zero: true } },
         ),
@@ -175,7 +176,7 @@ function survival(study: StudyDocument): Figure {
   return {
     id: 'survival',
     title: 'How far drafts survive',
-    caption: 'Share of rounds in which a slot and all before it were accepted, at the whole budget.',
+    caption: 'Share of rounds in which a slot and all before it were accepted, at the whole budget. Slots that fewer than one round in 200 reaches are left out.',
     panels: bySlot(study, 'survival', 'rounds that reach it', (row, domain) => figuresIn(row, domain).survival),
   };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseStudy } from '../../src/ablation/study-config.js';
+import { loadStudy, parseStudy } from '../../src/ablation/study-config.js';
 import { studyJsonSchema } from '../../src/ablation/study-schema.js';
 import { captureKey, planStudy } from '../../src/ablation/study-plan.js';
 import { readFile } from 'node:fs/promises';
@@ -97,4 +97,17 @@ test('another text is another capture, another number of log-probabilities read 
 
 test('configs/study-schema.json is what the definition gives (npm run schema)', async () => {
   assert.deepEqual(JSON.parse(await readFile(join(packageRoot(), 'configs/study-schema.json'), 'utf8')), studyJsonSchema());
+});
+
+test('the studies that come with draftalign are whole, and judge what the paper claims', async () => {
+  for (const name of ['ablation-demo.yaml', 'ablation-stories.yaml']) {
+    const study = await loadStudy(join(packageRoot(), 'configs', name));
+    assert.equal(study.seeds.length, 3);
+    assert.equal(study.budgets.length, 3);
+    assert.ok(study.variants.length >= 10 && study.roles.challenger !== null && study.roles.stack !== null && study.roles.alone.length === 3);
+    const byLabel = (label: string | null) => study.variants.find((variant) => variant.group === 'objectives' && variant.label === label)!.config;
+    const { losses: _own, ...stack } = byLabel(study.roles.stack);
+    const { losses: _other, ...baseline } = byLabel(study.roles.baseline);
+    assert.deepEqual(stack, baseline, 'objectives differ in nothing but their losses');
+  }
 });
