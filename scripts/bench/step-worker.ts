@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { nativeBackend, type Binding } from '../../src/tensorflow/graph-recorder.js';
 import { stepOperations, type BenchCase } from './cases.js';
-import { matmulProbe, processBytes } from './machine.js';
+import { matmulProbe, processBytes, type MatmulRate } from './machine.js';
 import { createTrainingCase } from './training-case.js';
 
 /** The first line that the process writes. */
@@ -28,8 +28,8 @@ export interface Timed {
   ms: number[];
   /** Processor time of all threads, a step: hardly depends on what else the machine does. */
   cpuMs: number[];
-  /** The machine's matmul rate just before the steps, GFLOP/s. */
-  matmul: number;
+  /** The machine's matmul rate just before the steps. */
+  matmul: MatmulRate;
   /** Calls into TensorFlow of one step: operations, graph runs, tensors made from host data. */
   calls: number;
   peakBytes: number | null;
@@ -42,7 +42,7 @@ const callsSoFar = countCalls();
 const probe = matmulProbe();
 const idleBytes = processBytes('VmRSS');
 const started = performance.now();
-const training = createTrainingCase(shape, flags.way === 'eager');
+const training = await createTrainingCase(shape, { eager: flags.way === 'eager', online: flags.way === 'online' });
 const recorded = performance.now();
 training.run();
 const say = (message: Ready | Timed): void => console.log(JSON.stringify(message));

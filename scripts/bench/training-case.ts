@@ -1,10 +1,15 @@
 // A training step of a benchmark's shape: the engine that `train` uses, on random weights, features and anchors.
+import { join } from 'node:path';
+import type { Tensor } from '@tensorflow/tfjs-node-gpu';
 import type { Batch } from '../../data/batches.js';
 import { createEngine, type Engine } from '../../src/training/engine.js';
 import type { DrafterConfig } from '../../src/models/drafter-config.js';
 import { initDrafterWeights } from '../../src/models/drafter-init.js';
+import { loadTarget } from '../../src/models/target.js';
+import { packageRoot } from '../../src/package-root.js';
 import { Random } from '../../src/random.js';
 import { tf } from '../../src/tensorflow/ops.js';
+import { onlineTarget } from '../../src/training/online-target.js';
 import type { BenchCase } from './cases.js';
 
 export interface TrainingCase {
@@ -15,27 +20,32 @@ export interface TrainingCase {
   blocks: number;
 }
 
-/** Prepares the engine and one batch. The objective is weighted cross-entropy, as in the PyTorch step. */
-export function createTrainingCase(shape: BenchCase, eager: boolean): TrainingCase {
+/**
+ * Prepares the engine and one batch. The objective is weighted cross-entropy, as in the PyTorch step. `online` reads the demo target inside the
+ * step in place of features, which takes a shape of its width and vocabulary.
+ */
+export async function createTrainingCase(shape: BenchCase, { eager, online }: { eager: boolean; online: boolean }): Promise<TrainingCase> {
   const drafter = drafterOf(shape);
-  const { batch: batchSize, context, anchors: anchorsPerSequence, taps, width, vocabulary, blockSize } = shape;
+  const { batch: batchSize, context, anchors: anchorsPerSequence, taps, width, blockSize } = shape;
   const weights = initDrafterWeights(drafter, 0);
-  const embedding = tf.randomNormal([vocabulary, width], 0, 0.02, 'float32', 1);
-  const shapes = { batchSize, anchorsPerSequence, featureWidth: taps * width, topk: 0, lengths: [context] };
+  const target = online ? await loadTarget(join(packageRoot(), 'data/demo-target')) : undefined;
+  const frozen = target === undefined ? { embedding: randomEmbedding(shape) } : onlineTarget(target, drafter, false);
+  const shapes = { batchSize, anchorsPerSequence, featureWidth: online ? 0 : taps * width, topk: 0, lengths: [context] };
   const engine = createEngine({
     drafter,
     objective: [{ term: 'positionalWeighting', gamma: 10 }],
     optimizer: { betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0.01, maxGradientNorm: 1 },
     accumulate: 1,
     weights,
-    embedding,
+    ...frozen,
     training: shapes,
     validation: { ...shapes, lengths: [] },
     eager,
     verifyFirstStep: false,
   });
-  tf.dispose([embedding, ...Object.values(weights)]);
-  const batch = randomBatch(shape);
+  tf.dispose([...Object.values(weights), ...(target === undefined ? [frozen.embedding] : [])]);
+  target?.dispose();
+  const batch = randomBatch(shape, !online);
   return {
     engine,
     anchors: batch.anchors,
@@ -49,12 +59,21 @@ export function createTrainingCase(shape: BenchCase, eager: boolean): TrainingCa
   };
 }
 
+/** Made by TensorFlow itself: an array of JavaScript's would stand beside it until it is collected. */
+function randomEmbedding({ vocabulary, width }: BenchCase): Tensor {
+  return tf.tidy(() => {
+    const rows = tf.mul(tf.reshape(tf.range(1, vocabulary + 1, 1, 'float32'), [vocabulary, 1]), 0.7548776662);
+    const columns = tf.mul(tf.reshape(tf.range(1, width + 1, 1, 'float32'), [1, width]), 0.569840291);
+    return tf.mul(tf.sin(tf.mul(rows, columns)), 0.028);
+  });
+}
+
 function drafterOf(shape: BenchCase): DrafterConfig {
   return {
     blockSize: shape.blockSize,
     maskTokenId: 0,
-    targetLayerIds: Array.from({ length: shape.taps }, (_, tap) => tap),
-    numTargetLayers: shape.taps,
+    targetLayerIds: Array.from({ length: shape.taps }, (_, tap) => tap + 1),
+    numTargetLayers: shape.taps + 3,
     hiddenSize: shape.width,
     intermediateSize: shape.mlp,
     numHiddenLayers: shape.layers,
@@ -70,7 +89,7 @@ function drafterOf(shape: BenchCase): DrafterConfig {
 }
 
 /** Features from a normal distribution, anchors uniform over the context and sorted, every slot valid. */
-function randomBatch(shape: BenchCase): Batch {
+function randomBatch(shape: BenchCase, withFeatures: boolean): Batch {
   const { batch, context, anchors, taps, width, vocabulary, blockSize } = shape;
   const random = new Random(7);
   const ints = (count: number, below: number): Int32Array => Int32Array.from({ length: count }, () => random.int(below));
@@ -86,6 +105,6 @@ function randomBatch(shape: BenchCase): Batch {
     anchors: Int32Array.from(sorted.flat()),
     labels: ints(blocks * slots, vocabulary),
     valid: new Float32Array(blocks * slots).fill(1),
-    features: Float32Array.from({ length: batch * context * taps * width }, () => random.normal()),
+    ...(withFeatures && { features: Float32Array.from({ length: batch * context * taps * width }, () => random.normal()) }),
   };
 }

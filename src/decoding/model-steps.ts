@@ -12,6 +12,7 @@ import type { Weights } from '../models/weights.js';
 import { createEagerExecutor, createGraphExecutor } from '../tensorflow/graph.js';
 import type { Executor, StepFunction, StepVariables } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
+import { writeRows } from '../tensorflow/raw-ops.js';
 import type { DecodingSteps, DraftDetail, DraftRows, TargetRows } from './steps.js';
 
 export interface ModelStepsOptions {
@@ -187,21 +188,9 @@ function readCache(variables: StepVariables, model: 'target' | 'drafter', layers
 
 /** Replaces rows `start … start+n-1` of a model's caches by `added`. */
 function writeCache(variables: StepVariables, model: 'target' | 'drafter', old: KeyValues, added: KeyValues, start: Tensor): void {
-  const capacity = old.keys[0]!.shape[2];
-  const count = added.keys[0]!.shape[2];
-  // place [C, n] holds a 1 where new row j goes to cache row i: a product with it moves rows exactly.
-  const offsets = tf.sub(tf.range(0, capacity, 1, 'int32'), start);
-  const place = tf.cast(tf.equal(tf.reshape(offsets, [capacity, 1]), tf.range(0, count, 1, 'int32')), 'float32');
-  const covered = tf.reshape(tf.logicalAnd(tf.greaterEqual(offsets, 0), tf.less(offsets, count)), [1, 1, capacity, 1]);
-  const write = (part: 'keys' | 'values'): void => {
-    for (const [layer, rows] of added[part].entries()) {
-      const [, heads, , headDim] = rows.shape;
-      const moved = tf.reshape(tf.matMul(tf.tile(tf.reshape(place, [1, capacity, count]), [heads, 1, 1]), tf.reshape(rows, [heads, count, headDim])), [1, heads, capacity, headDim]);
-      variables[`${model}.${part}.${layer}`]!.assign(tf.where(covered, moved, old[part][layer]!));
-    }
-  };
-  write('keys');
-  write('values');
+  for (const part of ['keys', 'values'] as const) {
+    for (const [layer, rows] of added[part].entries()) variables[`${model}.${part}.${layer}`]!.assign(writeRows(old[part][layer]!, start, rows));
+  }
 }
 
 function headOf(target: Target, weights: Weights): Tensor2D {

@@ -138,10 +138,14 @@ function attention(config: TargetConfig, weights: Weights, layer: number, x: Ten
   const scoresAgainst = (keys: Tensor): Tensor =>
     tf.reshape(tf.matMul(grouped, keys, false, true), [batchSize, numHeads, length, keys.shape[2]!]);
   const own = tf.add(scoresAgainst(k), bias.own);
-  const scores = cache === undefined ? own : tf.concat([tf.add(scoresAgainst(cache.keys[layer]!), bias.cached!), own], -1);
-  const columns = scores.shape[3]!;
-  const chances = tf.reshape(tf.softmax(scores), [batchSize, numKeyValueHeads, group * length, columns]);
-  const read = tf.matMul(chances, cache === undefined ? v : tf.concat([cache.values[layer]!, v], 2));
+  const chancesOf = (scores: Tensor): Tensor => tf.reshape(tf.softmax(scores), [batchSize, numKeyValueHeads, group * length, scores.shape[3]!]);
+  // Scores are joined for one softmax, values are not: the cache is read where it lies.
+  const readWithCache = (keys: Tensor4D, values: Tensor4D): Tensor => {
+    const chances = chancesOf(tf.concat([tf.add(scoresAgainst(keys), bias.cached!), own], -1));
+    const [cached, added] = tf.split(chances, [keys.shape[2], length], -1) as [Tensor, Tensor];
+    return tf.add(tf.matMul(cached, values), tf.matMul(added, v));
+  };
+  const read = cache === undefined ? tf.matMul(chancesOf(own), v) : readWithCache(cache.keys[layer]!, cache.values[layer]!);
   const merged = tf.reshape(tf.transpose(tf.reshape(read, [batchSize, numHeads, length, headDim]), [0, 2, 1, 3]), [batchSize * length, numHeads * headDim]);
   return linear(merged, weight(weights, `${prefix}.o_proj.weight`), weights[`${prefix}.o_proj.bias`]);
 }

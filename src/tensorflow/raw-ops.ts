@@ -89,6 +89,30 @@ export function selectWhole<T extends Tensor>(flag: Tensor, whenTrue: T, whenFal
   return backend.executeSingleOutput('SelectV2', [typeAttribute(backend, 'T', whenTrue.dtype)], [flag, whenTrue, whenFalse]) as T;
 }
 
+/** `cache [B, H, C, d]` with `rows [B, H, n, d]` in the places `start … start + n - 1` of its third axis; `start` int32 `[1]`. Nothing but those rows is computed. */
+export function writeRows<T extends Tensor>(cache: T, start: Tensor, rows: Tensor): T {
+  const backend = nativeBackend();
+  const count = rows.shape[2]!;
+  return tf.tidy(() => {
+    const zeros = (size: number): Tensor => tf.zeros([size], 'int32');
+    const begin = tf.concat([zeros(2), start, zeros(1)]);
+    const end = tf.add(begin, tf.tensor1d([0, 0, count, 0], 'int32'));
+    const wholeAxes = 0b1011; // all but the third
+    const flag = (name: string, value: number): Attribute => ({ name, type: backend.binding.TF_ATTR_INT, value });
+    return backend.executeSingleOutput(
+      'TensorStridedSliceUpdate',
+      [
+        typeAttribute(backend, 'T', cache.dtype),
+        typeAttribute(backend, 'Index', 'int32'),
+        flag('begin_mask', wholeAxes),
+        flag('end_mask', wholeAxes),
+        ...['ellipsis_mask', 'new_axis_mask', 'shrink_axis_mask'].map((name) => flag(name, 0)),
+      ],
+      [cache, begin, end, tf.ones([4], 'int32'), rows],
+    );
+  }) as T;
+}
+
 /** Number of float16 in TensorFlow's DataType, which the binding does not name. */
 const DT_HALF = 19;
 

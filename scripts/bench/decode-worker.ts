@@ -1,0 +1,86 @@
+// Decodes demo prompts with the demo target, alone or speculatively, by recorded graphs, greedily, past the end of the answer so that all texts are
+// equally long. Answers each line {"prompt": i, "speculative": true or false} with what that text took.
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { loadTokenizer } from '../../data/tokenizer.js';
+import { readPromptSets } from '../../src/commands/prompt-sets.js';
+import { decodeSpeculative, decodeTarget } from '../../src/decoding/decode.js';
+import { createModelSteps } from '../../src/decoding/model-steps.js';
+import { loadDrafter } from '../../src/models/drafter-checkpoint.js';
+import { initDrafterWeights } from '../../src/models/drafter-init.js';
+import { loadTarget } from '../../src/models/target.js';
+import { packageRoot } from '../../src/package-root.js';
+import { loadTensorflow } from '../../src/tensorflow/load.js';
+import { findDrafter } from '../../src/training/drafter-source.js';
+
+export interface DecodeReady {
+  ready: true;
+  prompts: { set: string; id: string }[];
+  /** Whether a trained drafter was given. */
+  trained: boolean;
+}
+
+export interface DecodeAnswer {
+  tokens: number;
+  /** From the first token to the last, on the clock and of all threads' processor time. */
+  ms: number;
+  cpuMs: number;
+  targetPasses: number;
+  /** Mean milliseconds of processor time a new token, for each stretch of `stretch` new tokens. */
+  stretches: number[];
+  outputIds: number[];
+}
+
+const { values: flags } = parseArgs({
+  options: { drafter: { type: 'string' }, tokens: { type: 'string' }, prompts: { type: 'string' }, threads: { type: 'string' }, stretch: { type: 'string' } },
+});
+const maxNewTokens = Number(flags.tokens);
+const stretch = Number(flags.stretch);
+await loadTensorflow(flags.threads === undefined ? {} : { threads: Number(flags.threads) });
+const folder = join(packageRoot(), 'data/demo-target');
+const target = await loadTarget(folder);
+const drafter = flags.drafter === undefined ? untrained() : await loadDrafter((await findDrafter(flags.drafter)).drafterFolder, target.config);
+const sets = ['stories', 'maths', 'code'].map((name) => ({ name, file: join(packageRoot(), `data/demo-prompts/${name}.jsonl`) }));
+const read = await readPromptSets(sets, { tokenizer: await loadTokenizer(folder), vocabSize: target.config.vocabSize, limit: Number(flags.prompts), maxPromptTokens: 96, format: 'auto' });
+const prompts = read.flatMap(({ name, prompts }) => prompts.map((prompt) => ({ set: name, id: prompt.id, ids: prompt.encode([]) })));
+const capacity = Math.max(...prompts.map(({ ids }) => ids.length)) + maxNewTokens + drafter.config.blockSize;
+const steps = createModelSteps({ target, drafter, capacity });
+const say = (message: DecodeReady | DecodeAnswer): void => console.log(JSON.stringify(message));
+say({ ready: true, trained: flags.drafter !== undefined, prompts: prompts.map(({ set, id }) => ({ set, id })) });
+for await (const line of createInterface(process.stdin)) {
+  const { prompt, speculative } = JSON.parse(line) as { prompt: number; speculative: boolean };
+  say(decode(prompts[prompt]!.ids, speculative));
+}
+
+function untrained(): Pick<Awaited<ReturnType<typeof loadDrafter>>, 'config' | 'weights'> {
+  const { vocabSize, hiddenSize, numLayers, rmsNormEps, rope, maxPositions } = target.config;
+  const config = {
+    blockSize: 16, maskTokenId: vocabSize - 1, targetLayerIds: [1, 2, 3], numTargetLayers: numLayers, hiddenSize, intermediateSize: 512, numHiddenLayers: 1,
+    numAttentionHeads: 6, numKeyValueHeads: 2, headDim: 32, rmsNormEps, rope, vocabSize, maxPositionEmbeddings: maxPositions, attentionBias: false,
+  };
+  return { config, weights: initDrafterWeights(config, 0) };
+}
+
+function decode(promptIds: Int32Array, speculative: boolean): DecodeAnswer {
+  const cpuMs = (): number => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000;
+  };
+  // Processor time at every call that a new stretch of the text begins with.
+  const marks: { tokens: number; cpuMs: number }[] = [];
+  const mark = (position: number): void => {
+    const tokens = position - promptIds.length;
+    if (tokens >= marks.length * stretch) marks.push({ tokens, cpuMs: cpuMs() });
+  };
+  const watched = {
+    ...steps,
+    advance: (...args: Parameters<typeof steps.advance>) => (mark(args[1]), steps.advance(...args)),
+    draft: (...args: Parameters<typeof steps.draft>) => (mark(args[1]), steps.draft(...args)),
+  };
+  const { outputIds, times, targetPasses } = (speculative ? decodeSpeculative : decodeTarget)(watched, promptIds, { maxNewTokens });
+  const end = { tokens: outputIds.length, cpuMs: cpuMs() };
+  marks.push(end);
+  const stretches = marks.slice(1).map((to, i) => (to.cpuMs - marks[i]!.cpuMs) / (to.tokens - marks[i]!.tokens));
+  return { tokens: outputIds.length, ms: times.decodeMs, cpuMs: end.cpuMs - marks[0]!.cpuMs, targetPasses, stretches, outputIds };
+}
