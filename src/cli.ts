@@ -4,6 +4,7 @@ import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { ablateCommand } from './commands/ablate.js';
 import { captureCommand } from './commands/capture.js';
+import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evaluateCommand } from './commands/evaluate.js';
 import { exportCommand } from './commands/export.js';
@@ -18,6 +19,7 @@ import { UserError } from './errors.js';
 const cli = yargs(hideBin(process.argv))
   .scriptName('draftalign')
   .usage('$0 <command>\n\nTrains block-diffusion drafters that autoregressive verifiers accept.')
+  .command(demoCommand)
   .command(doctorCommand)
   .command(setupCommand)
   .command(prepareCommand)

@@ -76,20 +76,16 @@ async function capture(argv: CaptureArguments & { target: string; tokens: string
   const { loadTarget } = await import('../models/target-checkpoint.js');
   const { captureCache } = await import('../training/capture.js');
   const { defaultTaps } = await import('../models/drafter-config.js');
-  const { generateAnswers } = await import('../decoding/target-generation.js');
+  const { createAnswerGenerator } = await import('../decoding/target-generation.js');
+  const { withInterrupt } = await import('./interrupt.js');
   const folder = await resolveModelFolder(argv.target);
   const tokenizer = await findTokenizer(folder);
   const target = await loadTarget(folder);
   const stopIds = [...new Set([...target.config.eosTokenIds, ...(tokenizer?.specialIds.stop ?? [])])];
-  const stop = new AbortController();
-  const interrupt = (): void => {
-    if (stop.signal.aborted) process.exit(130);
-    console.error('\nstopping after the rows in progress; press Ctrl-C again to stop at once');
-    stop.abort();
-  };
-  process.on('SIGINT', interrupt);
+  const sampling = { temperature: argv.temperature, topP: argv['top-p'], topK: 0 };
+  const generator = argv.regenerate ? createAnswerGenerator(target, { sampling, stopIds, batchSize: argv['batch-size'] }) : undefined;
   try {
-    const result = await captureCache(
+    const result = await withInterrupt((signal) => captureCache(
       {
         target,
         tokens: argv.tokens,
@@ -101,17 +97,16 @@ async function capture(argv: CaptureArguments & { target: string; tokens: string
         maxLength: argv['max-length'],
         maxRows: argv['max-rows'],
         part,
-        signal: stop.signal,
+        signal,
         say: console.log,
         tokenizerFingerprint: tokenizer?.fingerprint,
-        ...(argv.regenerate && {
+        ...(generator && {
           generate: { maxNewTokens: argv['max-new-tokens'], temperature: argv.temperature, topP: argv['top-p'], seed: argv.seed },
-          generateAnswers: (requests) =>
-            generateAnswers(target, requests, { sampling: { temperature: argv.temperature, topP: argv['top-p'], topK: 0 }, stopIds, batchSize: argv['batch-size'] }),
+          generateAnswers: (requests) => generator.generate(requests),
         }),
       },
       showProgress,
-    );
+    ), 'stopping after the rows in progress');
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
     for (const { row, reason } of result.skipped.slice(0, 10)) console.log(`left out: row ${row}: ${reason}`);
     if (result.skipped.length > 10) console.log(`left out: ${result.skipped.length} rows altogether`);
@@ -122,7 +117,7 @@ async function capture(argv: CaptureArguments & { target: string; tokens: string
     }
     return result.finished;
   } finally {
-    process.off('SIGINT', interrupt);
+    generator?.dispose();
     target.dispose();
   }
 }

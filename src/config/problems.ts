@@ -89,7 +89,8 @@ function nodesAt(schema: SchemaNode, path: Path, value: unknown): SchemaNode[] {
   return value !== undefined && fitting.length > 0 ? fitting : nodes;
 }
 
-function branches(node: SchemaNode): SchemaNode[] {
+/** The alternatives of a node; itself where it has none. */
+export function branches(node: SchemaNode): SchemaNode[] {
   const inner = node.anyOf ?? node.oneOf;
   return inner === undefined ? [node] : inner.flatMap(branches);
 }
@@ -98,7 +99,8 @@ function namesOf(node: SchemaNode): string[] {
   return [...(node.enum ?? []), ...(node.const === undefined ? [] : [node.const])].filter((one) => typeof one === 'string');
 }
 
-function describeAllowed(node: SchemaNode): string {
+/** What a node allows, in words. */
+export function describeAllowed(node: SchemaNode): string {
   if (node.enum !== undefined) return `one of ${node.enum.map((one) => String(one)).join(', ')}`;
   if (node.const !== undefined) return String(node.const);
   const types = Array.isArray(node.type) ? node.type : [node.type ?? 'any value'];

@@ -39,7 +39,7 @@ const generateSchema = z
     maxNewTokens: count('Tokens to generate a row at most.').default(512),
     temperature: z.number().min(0).default(0).describe('0 is greedy.'),
     topP: z.number().gt(0).max(1).default(1).describe('Nucleus sampling; 1 keeps all tokens.'),
-    seed: z.int().min(0).default(0),
+    seed: z.int().min(0).default(0).describe('Decides what is drawn, row by row.'),
   })
   .describe('Let the target write the responses; drafters trained on the target\'s own text are accepted longer.');
 
@@ -85,8 +85,8 @@ const drafterSchema = z
 const optimizerSchema = z
   .strictObject({
     learningRate: z.number().gt(0).max(1).default(1e-3).describe('Peak learning rate of AdamW.'),
-    betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
-    epsilon: z.number().gt(0).default(1e-8),
+    betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]).describe('Decay rates of the two moments.'),
+    epsilon: z.number().gt(0).default(1e-8).describe('Added to the root of the second moment.'),
     weightDecay: z.number().min(0).default(0.01).describe('Decoupled; matrices only, never norms.'),
     maxGradientNorm: z.number().gt(0).nullable().default(1).describe('Clips the norm over all gradients; null does not clip.'),
     schedule: z.enum(['cosine', 'linear', 'constant']).default('cosine').describe('How the learning rate falls after the warm-up.'),

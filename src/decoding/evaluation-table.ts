@@ -1,4 +1,5 @@
 // The table that `draftalign evaluate` prints: one line a prompt set, then what lies behind the total.
+import { formatColumns } from '../reports/columns.js';
 import type { EvaluationTotals, SetResult } from './evaluation.js';
 
 /** Plain text, no colours, at most 100 columns for up to 16 slots. */
@@ -6,7 +7,7 @@ export function formatEvaluation(result: { totals: EvaluationTotals; sets: reado
   const lines: string[] = [];
   const rows = result.sets.map((set) => [set.name, set.totals] as const);
   if (rows.length > 1) rows.push(['all', result.totals]);
-  lines.push(...columns([
+  lines.push(...formatColumns([
     ['prompts', 'texts', 'rounds', 'accepted length', '95% interval', 'per-text mean', 'waste', 'tokens/s', 'speed-up', 'identical'],
     ...rows.map(([name, totals]) => [
       name,
@@ -25,7 +26,7 @@ export function formatEvaluation(result: { totals: EvaluationTotals; sets: reado
   lines.push('', `Accepted drafts a round, without the target's own token: ${totals.acceptedDrafts.toFixed(3)}`);
   if (totals.slots.length > 0) {
     lines.push('', 'Slot by slot: survived = it and all before it accepted; given = accepted where all before it were; alone = right, whatever came before');
-    lines.push(...columns([
+    lines.push(...formatColumns([
       ['slot', ...totals.slots.map((slot) => String(slot.slot))],
       ['survived', ...totals.slots.map((slot) => percent(slot.survival))],
       ['given', ...totals.slots.map((slot) => percent(slot.conditionalAccuracy))],
@@ -34,7 +35,7 @@ export function formatEvaluation(result: { totals: EvaluationTotals; sets: reado
   }
   if (totals.rounds > 0) {
     lines.push('', 'Share of rounds by accepted length');
-    lines.push(...columns([
+    lines.push(...formatColumns([
       ['length', ...totals.histogram.slice(1).map((_, i) => String(i + 1))],
       ['rounds', ...totals.histogram.slice(1).map((count) => percent(count / totals.rounds))],
     ]));
@@ -55,11 +56,4 @@ function identity(totals: EvaluationTotals): string {
 
 function percent(share: number | null): string {
   return share === null ? '-' : `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)}%`;
-}
-
-/** Left-aligned first column, right-aligned others. */
-function columns(rows: string[][]): string[] {
-  const widths: number[] = [];
-  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
-  return rows.map((row) => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ').trimEnd());
 }

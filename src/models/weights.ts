@@ -9,3 +9,8 @@ export function weight(weights: Weights, name: string): Tensor {
   if (found === undefined) throw new Error(`no weight named ${name}`);
   return found;
 }
+
+/** Bytes of memory that weights take as float32; a tensor under two names counts once. */
+export function weightBytes(weights: Weights): number {
+  return [...new Set(Object.values(weights))].reduce((sum, tensor) => sum + 4 * tensor.size, 0);
+}

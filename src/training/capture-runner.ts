@@ -5,6 +5,7 @@ import type { Tensor2D } from '@tensorflow/tfjs-node-gpu';
 import type { CacheColumns } from '../../data/arrow-cache.js';
 import type { TargetConfig } from '../models/target-config.js';
 import type { Target } from '../models/target.js';
+import { weightBytes } from '../models/weights.js';
 import { createGraphExecutor, type Executor, type StepFunction } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
 import { captureStep } from './capture-step.js';
@@ -48,7 +49,7 @@ export function createCaptureRunner(target: Target, options: RunnerOptions): Cap
   const step = { taps, featureType: columns.featureType, topk: columns.topk };
   const frequent = [...(options.batchCounts ?? [])].filter(([, count]) => count >= BATCHES_THAT_PAY).map(([length]) => length).sort((a, b) => a - b);
   let graphs: ReturnType<typeof recordGraphs> | undefined;
-  if (frequent.length > 0 && weightBytes(target) < freemem() / 4) {
+  if (frequent.length > 0 && weightBytes(target.weights) < freemem() / 4) {
     try {
       graphs = recordGraphs(target, options, frequent);
     } catch (error) {
@@ -118,8 +119,4 @@ function hostArrays(work: () => Record<string, { dataSync(): unknown; dispose():
     for (const tensor of Object.values(tensors)) tensor.dispose();
     return arrays as never;
   });
-}
-
-function weightBytes(target: Target): number {
-  return [...new Set(Object.values(target.weights))].reduce((sum, tensor) => sum + tensor.size * 4, 0);
 }

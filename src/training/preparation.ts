@@ -17,7 +17,7 @@ import { resolveModelFolder } from '../models/hub.js';
 import { loadTarget, loadTargetEnds, type Target } from '../models/target-checkpoint.js';
 import { readTargetConfig, type TargetConfig } from '../models/target-config.js';
 import { tf } from '../tensorflow/ops.js';
-import { generateAnswers } from '../decoding/target-generation.js';
+import { createAnswerGenerator, type AnswerGenerator } from '../decoding/target-generation.js';
 import { captureCache } from './capture.js';
 import { drafterShape, resolveTaps } from './drafter-shape.js';
 import { createEngine, type Engine, type EngineOptions } from './engine.js';
@@ -171,6 +171,7 @@ async function openRows(config: Config, folder: string, target: TargetConfig, to
   if (online && capture.generate === null) return openCache(tokens);
   const out = join(base, online ? 'generated' : 'features');
   const loaded = await loadTarget(folder);
+  const generator = capture.generate === null ? undefined : answerGenerator(loaded, capture.generate, tokenizer, capture.batchSize);
   try {
     const result = await captureCache({
       target: loaded,
@@ -181,22 +182,24 @@ async function openRows(config: Config, folder: string, target: TargetConfig, to
       batchSize: capture.batchSize,
       maxLength: data.maxLength,
       ...(data.maxRows !== null && { maxRows: data.maxRows }),
-      ...(capture.generate !== null && { generate: capture.generate, generateAnswers: answersOf(loaded, capture.generate, tokenizer, capture.batchSize) }),
+      ...(capture.generate !== null && { generate: capture.generate }),
+      ...(generator && { generateAnswers: (requests: Parameters<GenerateAnswers>[0]) => generator.generate(requests) }),
       ...(tokenizer !== undefined && { tokenizerFingerprint: tokenizer.fingerprint }),
       ...(options.signal !== undefined && { signal: options.signal }),
       ...(options.say !== undefined && { say: options.say }),
     });
     if (!result.finished) throw new UserError(`the capture was interrupted after ${result.rows} rows; the same command goes on with it.`);
   } finally {
+    generator?.dispose();
     loaded.dispose();
   }
   return openCache(out);
 }
 
 /** Lets the target write answers as `capture.generate` says. */
-function answersOf(target: Target, { temperature, topP }: GenerationSettings, tokenizer: Tokenizer | undefined, batchSize: number): GenerateAnswers {
+function answerGenerator(target: Target, { temperature, topP }: GenerationSettings, tokenizer: Tokenizer | undefined, batchSize: number): AnswerGenerator {
   const stopIds = [...new Set([...target.config.eosTokenIds, ...(tokenizer?.specialIds.stop ?? [])])];
-  return (requests) => generateAnswers(target, requests, { sampling: { temperature, topP, topK: 0 }, stopIds, batchSize });
+  return createAnswerGenerator(target, { sampling: { temperature, topP, topK: 0 }, stopIds, batchSize });
 }
 
 /** A cache belongs to a target; one of another would train without complaint and be accepted by no one. */

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { configJsonSchemaText } from '../../src/config/json-schema.js';
+import { configReferenceText } from '../../src/config/reference.js';
 import { formatConfig, loadConfig, parseConfig } from '../../src/config/load.js';
 import { defaultGamma, namedObjectives } from '../../src/config/losses.js';
 import { nearest } from '../../src/config/problems.js';
@@ -142,6 +143,7 @@ test('near misses are found whatever their case and joints', () => {
   assert.equal(nearest('zzz', ['batchSize', 'steps']), undefined);
 });
 
-test('configs/schema.json is what the definition gives (npm run schema)', async () => {
+test('configs/schema.json and docs/config.md are what the definition gives (npm run schema)', async () => {
   assert.equal(await readFile(join(packageRoot(), 'configs/schema.json'), 'utf8'), configJsonSchemaText());
+  assert.equal(await readFile(join(packageRoot(), 'docs/config.md'), 'utf8'), configReferenceText());
 });
