@@ -9,7 +9,6 @@ import { describePlan, planRun } from '../training/estimate.js';
 import { readRunConfig } from '../training/run-folder.js';
 import { withInterrupt } from './interrupt.js';
 import { train, type TrainProgress, type TrainResult } from '../training/trainer.js';
-import { withInterrupt } from './interrupt.js';
 
 interface TrainArguments {
   config?: string;
