@@ -1,8 +1,9 @@
 // Chat templates: Jinja programs that come with a tokenizer, rendered as Transformers does. They are programs from
-// elsewhere, so they run under a time limit and see only what is handed to them.
+// elsewhere, so they run within bounds of size and time and see only what is handed to them.
 import { createContext, runInContext } from 'node:vm';
-import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
+import { Environment, parse, tokenize } from '@huggingface/jinja';
 import { UserError } from '../src/errors.js';
+import { BoundedInterpreter, TemplateLimitError } from './template-limits.js';
 
 export interface TemplateOptions {
   /** Ends the text where the assistant's next answer begins. */
@@ -13,7 +14,10 @@ export interface TemplateOptions {
 
 /** A compiled chat template. */
 export interface ChatTemplate {
-  /** Throws `TemplateError` where the template refuses the messages (`raise_exception`) or fails. */
+  /**
+   * Throws `TemplateError` where the template refuses the messages (`raise_exception`) or fails; `UserError` where it takes more
+   * time or memory than a template for such messages can need.
+   */
   render(messages: readonly { role: string; content: string }[], options?: TemplateOptions): string;
 }
 
@@ -23,7 +27,10 @@ export class TemplateError extends Error {
 }
 
 const MOST_TEMPLATE_BYTES = 2 ** 20;
-const RENDER_MS = 10_000;
+/** The last resort: what a template may do is counted (template-limits.ts), which a busy machine does not change. */
+const RENDER_MS = 3000;
+/** Messages of more characters than this may be to blame themselves where a limit is reached. */
+const LONG_MESSAGES = 2 ** 20;
 
 /**
  * Compiles a template. `specialTokens` are the variables `bos_token`, `eos_token` and so on; `where` names the file in errors.
@@ -53,10 +60,13 @@ export function compileChatTemplate(source: string, specialTokens: Record<string
         return withinTime(() => {
           const environment = new Environment();
           for (const [name, value] of Object.entries(variables)) environment.set(name, value);
-          return (new Interpreter(environment).run(program) as { value: string }).value;
+          return (new BoundedInterpreter(environment).run(program) as { value: string }).value;
         }, RENDER_MS);
       } catch (error) {
-        throw new TemplateError((error as Error).message);
+        const { message } = error as Error;
+        const endless = error instanceof TemplateLimitError || error instanceof TimeLimitError;
+        if (!endless || messages.reduce((sum, { content }) => sum + content.length, 0) > LONG_MESSAGES) throw new TemplateError(message);
+        throw new UserError(`${where}: the chat template cannot be used: ${message}`);
       }
     },
   };
@@ -110,11 +120,16 @@ function range(start: number, stop?: number, step = 1): number[] {
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
   if (step === 0) throw new Error('range() step must not be zero');
   const count = Math.max(0, Math.ceil((to - from) / step));
-  if (count > 1e6) throw new Error(`range() of ${count} numbers is more than a chat template needs`);
+  if (count > 2e4) throw new TemplateLimitError(`range() of ${count} numbers is more than a chat template needs`);
   return Array.from({ length: count }, (_, i) => from + i * step);
 }
 
 const context = createContext(Object.assign(Object.create(null) as object, { work: undefined as (() => unknown) | undefined }));
+
+/** Thrown by `withinTime`. */
+export class TimeLimitError extends Error {
+  override readonly name = 'TimeLimitError';
+}
 
 /** Runs a function and ends it after `ms` milliseconds, however busy it is. */
 export function withinTime<T>(work: () => T, ms: number): T {
@@ -131,7 +146,7 @@ export function withinTime<T>(work: () => T, ms: number): T {
   try {
     runInContext('work()', context, { timeout: ms });
   } catch (error) {
-    throw (error as NodeJS.ErrnoException).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT' ? new Error(`it ran for more than ${ms} ms`) : error;
+    throw (error as NodeJS.ErrnoException).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT' ? new TimeLimitError(`it ran for more than ${ms} ms`) : error;
   } finally {
     holder.work = undefined;
   }

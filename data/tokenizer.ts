@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { UserError } from '../src/errors.js';
-import { compileChatTemplate, withinTime, type TemplateOptions } from './chat-template.js';
+import { compileChatTemplate, TimeLimitError, withinTime, type TemplateOptions } from './chat-template.js';
 
 /** An added token, such as `<|im_end|>`. */
 export interface AddedToken {
@@ -71,9 +71,11 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const eos = idOf('eos_token');
   const specialIds: SpecialIds = { bos: idOf('bos_token'), eos, pad: idOf('pad_token'), unk: idOf('unk_token'), stop: await readStopIds(folder, eos) };
   return {
-    encode: (text, options) => tokenizer.encode(text, { add_special_tokens: options?.addSpecialTokens ?? true }).ids,
+    encode: (text, options) => bounded(path, text.length, () => tokenizer.encode(text, { add_special_tokens: options?.addSpecialTokens ?? true }).ids),
     decode: (ids, options) =>
-      ids.length === 0 ? '' : tokenizer.decode(Array.from(ids), { skip_special_tokens: options?.skipSpecialTokens ?? false, clean_up_tokenization_spaces: false }),
+      ids.length === 0
+        ? ''
+        : bounded(path, ids.length, () => tokenizer.decode(Array.from(ids), { skip_special_tokens: options?.skipSpecialTokens ?? false, clean_up_tokenization_spaces: false })),
     applyChatTemplate(messages, options) {
       if (template === undefined) throw new UserError(`${folder}: has no chat template (in tokenizer_config.json, chat_template.jinja or chat_template.json); use raw prompts`);
       return template.render(messages, options);
@@ -87,10 +89,22 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   };
 }
 
+/** Patterns come with the file, and one that backtracks without end would hold the program for ever. The limit is far above what honest ones take. */
+function bounded<T>(path: string, length: number, work: () => T): T {
+  try {
+    return withinTime(work, 2000 + Math.ceil(length / 20));
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    const reason = error instanceof TimeLimitError ? `${error.message} on a text of ${length} characters; its patterns backtrack without end` : (error as Error).message;
+    throw new UserError(`${path}: cannot be used: ${reason}`);
+  }
+}
+
 function construct(definition: Json, config: Json, path: string): HuggingFaceTokenizer {
   try {
     return withinTime(() => {
       const tokenizer = new HuggingFaceTokenizer(definition, config);
+      boundGrowth(tokenizer);
       // A first use finds broken parts now and not in the middle of a long preparation.
       tokenizer.decode([...tokenizer.encode('The quick brown fox, 12 × 3.\n\tüber').ids, 0], { clean_up_tokenization_spaces: false });
       return tokenizer;
@@ -98,6 +112,18 @@ function construct(definition: Json, config: Json, path: string): HuggingFaceTok
   } catch (error) {
     throw new UserError(`${path}: cannot be used: ${(error as Error).message}. It is damaged, or uses a part that @huggingface/tokenizers does not know`);
   }
+}
+
+/** Replacing one letter by two, thirty times over, would fill memory; real normalizers give at most eighteen characters for one (NFKC). */
+function boundGrowth(tokenizer: HuggingFaceTokenizer): void {
+  const normalize = tokenizer.normalizer as unknown as ((text: string) => string) | null;
+  if (normalize === null) return;
+  const measured = (text: string): string => {
+    const normal = normalize(text);
+    if (normal.length > 32 * text.length + 4096) throw new Error(`its normalizer makes ${normal.length} characters of ${text.length}`);
+    return normal;
+  };
+  tokenizer.normalizer = measured as unknown as HuggingFaceTokenizer['normalizer'];
 }
 
 /** Checks what the tokenizer library takes for granted; returns one more than the highest id. */

@@ -3,7 +3,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
 import { compileChatTemplate, strftime, TemplateError } from '../../data/chat-template.js';
-import { loadTokenizer } from '../../data/tokenizer.js';
+import { loadTokenizer, type Tokenizer } from '../../data/tokenizer.js';
 import { UserError } from '../../src/errors.js';
 import { Random } from '../../src/random.js';
 import { sharedPath } from '../shared-files.js';
@@ -89,7 +89,6 @@ test("templates see what Transformers gives them and their own errors come throu
   assert.equal(render('{% generation %}x{% endgeneration %}'), 'x');
   assert.equal(render('{% for i in range(3) %}{{ i }}{% endfor %}\n\n  {% if true %}\ny\n  {% endif %}\n'), '012\ny\n');
   assert.throws(() => render("{{ raise_exception('no') }}"), (error) => error instanceof TemplateError && error.message === 'no');
-  assert.throws(() => render('{% for i in range(10 ** 9) %}{% endfor %}'), TemplateError);
   assert.throws(() => compileChatTemplate('{% for %}', {}, 'folder/chat_template.jinja'), /folder\/chat_template\.jinja: the chat template is not valid Jinja/);
 });
 
@@ -120,6 +119,19 @@ test('a folder without a tokenizer, and malformed files, are named with file and
     await rm(join(folder, 'tokenizer.json'));
     await mkdir(join(folder, 'tokenizer.json'));
     await assert.rejects(loadTokenizer(folder), /cannot be read \(EISDIR\)/);
+  }));
+
+test('patterns that backtrack without end and normalizers that multiply text are refused, not waited for', () =>
+  inFolder(async (folder) => {
+    const load = async (change: object): Promise<Tokenizer> => {
+      await writeFile(join(folder, 'tokenizer.json'), JSON.stringify({ ...tokenizerJson(), ...change }));
+      return loadTokenizer(folder);
+    };
+    const backtracking = await load({ pre_tokenizer: { type: 'Split', pattern: { Regex: '(x+x+)+y' }, behavior: 'Isolated' } });
+    assert.throws(() => backtracking.encode('x'.repeat(60)), (error) => error instanceof UserError && /tokenizer\.json: cannot be used: it ran for more than \d+ ms on a text of 60 characters/.test(error.message));
+    const double = { type: 'Replace', pattern: { String: 'z' }, content: 'zz' };
+    const growing = await load({ normalizer: { type: 'Sequence', normalizers: Array.from({ length: 12 }, () => double) } });
+    assert.throws(() => growing.encode('zz'), (error) => error instanceof UserError && /its normalizer makes 8192 characters of 2/.test(error.message));
   }));
 
 test('a damaged tokenizer.json is refused or works, but never crashes or hangs', () =>
