@@ -46,6 +46,8 @@ export interface Tokenizer {
 type Json = Record<string, unknown>;
 
 const MOST_ID = 2 ** 24;
+/** Each step may double a text (ByteLevel does, beyond ASCII), so that many in a row grow without measure; published tokenizers have up to six. */
+const MOST_STEPS = 16;
 const MOST_FILE_BYTES = 512 * 2 ** 20;
 
 /**
@@ -102,13 +104,11 @@ function bounded<T>(path: string, length: number, work: () => T): T {
 
 function construct(definition: Json, config: Json, path: string): HuggingFaceTokenizer {
   try {
-    return withinTime(() => {
-      const tokenizer = new HuggingFaceTokenizer(definition, config);
-      boundGrowth(tokenizer);
-      // A first use finds broken parts now and not in the middle of a long preparation.
-      tokenizer.decode([...tokenizer.encode('The quick brown fox, 12 × 3.\n\tüber').ids, 0], { clean_up_tokenization_spaces: false });
-      return tokenizer;
-    }, 60_000);
+    const tokenizer = withinTime(() => new HuggingFaceTokenizer(definition, config), 60_000);
+    boundGrowth(tokenizer);
+    // A first use finds broken parts now and not in the middle of a long preparation.
+    withinTime(() => tokenizer.decode([...tokenizer.encode('The quick brown fox, 12 × 3.\n\tüber').ids, 0], { clean_up_tokenization_spaces: false }), 5000);
+    return tokenizer;
   } catch (error) {
     throw new UserError(`${path}: cannot be used: ${(error as Error).message}. It is damaged, or uses a part that @huggingface/tokenizers does not know`);
   }
@@ -165,8 +165,24 @@ function checkDefinition(definition: Json, path: string): number {
   for (const part of ['normalizer', 'pre_tokenizer', 'post_processor', 'decoder']) {
     definition[part] ??= null;
     if (definition[part] !== null && !isObject(definition[part])) throw wrong(part, definition[part], 'an object or null');
+    const steps = countSteps(definition[part]);
+    if (steps > MOST_STEPS) throw wrong(part, `a sequence of ${steps} steps`, `at most ${MOST_STEPS}`);
   }
   return size;
+}
+
+/** Steps of a normalizer, pre-tokenizer, … with all its inner sequences: everything with a type. */
+function countSteps(part: unknown): number {
+  let steps = 0;
+  // A list and not a recursion: a file may nest as deeply as it likes.
+  const waiting = [part];
+  while (waiting.length > 0) {
+    const next = waiting.pop();
+    if (next === null || typeof next !== 'object') continue;
+    if (Object.hasOwn(next, 'type')) steps++;
+    for (const inner of Object.values(next)) waiting.push(inner);
+  }
+  return steps;
 }
 
 const SPECIAL_NAMES = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];

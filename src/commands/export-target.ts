@@ -28,8 +28,13 @@ const architectures = { llama: 'LlamaForCausalLM', qwen2: 'Qwen2ForCausalLM', qw
 /** The target that the run names, or the note that our own checkpoints carry. */
 export async function nameOfTarget(source: DrafterSource): Promise<string | undefined> {
   if (source.run !== undefined) return source.run.config.target;
-  const json = JSON.parse(await readFile(join(source.drafterFolder, 'config.json'), 'utf8').catch(() => '{}')) as { draftalign?: { target?: unknown } };
-  const name = json.draftalign?.target;
+  const text = await readFile(join(source.drafterFolder, 'config.json'), 'utf8').catch(() => '{}');
+  let name: unknown;
+  try {
+    name = (JSON.parse(text) as { draftalign?: { target?: unknown } | null } | null)?.draftalign?.target;
+  } catch {
+    // Loading the drafter tells what is wrong with the file.
+  }
   return typeof name === 'string' ? name : undefined;
 }
 

@@ -30,7 +30,7 @@ export async function readConfigFile(file: string): Promise<ConfigFile> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   if (document.errors.length > 0) {
-    const list = document.errors.map((error) => `  ${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
+    const list = document.errors.slice(0, 20).map((error) => `  ${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
     throw new UserError(`${file} is not valid YAML:\n${list.join('\n')}`);
   }
   return { value: yamlValue(document, file), name: file, folder: dirname(resolve(file)), locate: (problem) => lineOf(document, lines, problem.path) };
@@ -92,7 +92,10 @@ export function applyOverride(value: unknown, override: Override): unknown {
 
 function yamlValue(document: Document, file: string): unknown {
   try {
-    return document.toJS({ maxAliasCount: 100 });
+    const value: unknown = document.toJS({ maxAliasCount: 100 });
+    // An alias inside its own anchor makes a value that holds itself; JSON finds it.
+    JSON.stringify(value);
+    return value;
   } catch (error) {
     throw new UserError(`${file} is not valid YAML: ${(error as Error).message}`);
   }

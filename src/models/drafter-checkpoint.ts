@@ -9,7 +9,7 @@ import { sha256File, syncFolder, writeFileAtomic } from '../files.js';
 import { tf } from '../tensorflow/ops.js';
 import { formatDrafterConfig, parseDrafterConfig, type DrafterConfig } from './drafter-config.js';
 import { drafterWeightShapes } from './drafter-shapes.js';
-import { openSafetensors, writeSafetensors, type SafetensorsFile } from './safetensors.js';
+import { openAllSafetensors, writeSafetensors, type SafetensorsFile } from './safetensors.js';
 import { formatSpeculatorsConfig, fromSpeculatorsConfig, isSpeculatorsConfig, type NamedVerifier } from './speculators-format.js';
 import { weightFiles } from './target-checkpoint.js';
 import type { TargetConfig } from './target-config.js';
@@ -68,7 +68,7 @@ export async function loadDrafter(folder: string, target?: TargetConfig, options
     problems.push('mask_embedding.pt holds an embedding of its own for masked slots; only drafters that use the target\'s embedding of the mask token are supported');
   }
   const paths = await weightFiles(folder);
-  const files = await Promise.all(paths.map((file) => openSafetensors(file)));
+  const files = await openAllSafetensors(paths);
   try {
     if (config !== undefined) {
       problems.push(...compareTensors(config, files));

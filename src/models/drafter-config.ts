@@ -2,6 +2,7 @@
 // Everything is in the file: taps are read, never worked out again from the number of layers.
 import { UserError } from '../errors.js';
 import { readRopeParameters, type RopeParameters } from './rope.js';
+import { mostLayers } from './target-config.js';
 
 /** The shape of a drafter. Field names say what `config.json` calls them. */
 export interface DrafterConfig {
@@ -30,6 +31,9 @@ export interface DrafterConfig {
 }
 
 type Json = Record<string, unknown>;
+
+/** Slots of a block at most; drafters in use have up to 32. */
+const mostSlots = 1024;
 
 /**
  * The default taps for `count` of them (DFlash): `[L div 2]` for one, else `round(1 + i·(L-4)/(count-1))`, halves to even.
@@ -60,9 +64,9 @@ export function parseDrafterConfig(json: Json, file: string): { config?: Drafter
   const problems: string[] = [];
   const dflash = (isObject(json['dflash_config']) ? json['dflash_config'] : {}) as Json;
   if (!isObject(json['dflash_config'])) problems.push('`dflash_config` is missing: this is not the config of a DFlash drafter');
-  const integer = (name: string, value: unknown, least: number): number => {
-    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= least) return value;
-    problems.push(`\`${name}\` is ${JSON.stringify(value)}; expected a whole number of at least ${least}`);
+  const integer = (name: string, value: unknown, least: number, most = 2 ** 31 - 1): number => {
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most) return value;
+    problems.push(`\`${name}\` is ${JSON.stringify(value)}; expected a whole number from ${least} to ${most}`);
     return Number.NaN;
   };
   const taps = dflash['target_layer_ids'];
@@ -72,13 +76,13 @@ export function parseDrafterConfig(json: Json, file: string): { config?: Drafter
   const hiddenSize = integer('hidden_size', json['hidden_size'], 1);
   const config: DrafterConfig = {
     // Drafters of Qwen3.5 and later keep the block size beside the mask id.
-    blockSize: integer('block_size', json['block_size'] ?? dflash['block_size'], 2),
+    blockSize: integer('block_size', json['block_size'] ?? dflash['block_size'], 2, mostSlots),
     maskTokenId: integer('dflash_config.mask_token_id', dflash['mask_token_id'] ?? json['mask_token_id'], 0),
     targetLayerIds: tapsAreNumbers ? (taps as number[]) : [],
-    numTargetLayers: integer('num_target_layers', json['num_target_layers'], 1),
+    numTargetLayers: integer('num_target_layers', json['num_target_layers'], 1, mostLayers),
     hiddenSize,
     intermediateSize: integer('intermediate_size', json['intermediate_size'], 1),
-    numHiddenLayers: integer('num_hidden_layers', json['num_hidden_layers'], 1),
+    numHiddenLayers: integer('num_hidden_layers', json['num_hidden_layers'], 1, mostLayers),
     numAttentionHeads,
     numKeyValueHeads: integer('num_key_value_heads', json['num_key_value_heads'] ?? numAttentionHeads, 1),
     headDim: integer('head_dim', json['head_dim'] ?? hiddenSize / numAttentionHeads, 2),

@@ -54,6 +54,18 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   }
 }
 
+/** Opens several files, all or none. Throws as `openSafetensors` does. */
+export async function openAllSafetensors(paths: readonly string[]): Promise<SafetensorsFile[]> {
+  const files: SafetensorsFile[] = [];
+  try {
+    for (const path of paths) files.push(await openSafetensors(path));
+  } catch (error) {
+    await Promise.all(files.map((file) => file.close()));
+    throw error;
+  }
+  return files;
+}
+
 async function readHeader(path: string, handle: FileHandle): Promise<{ entries: Map<string, PlacedEntry>; metadata: Record<string, string>; dataStart: number }> {
   const bad = (what: string): UserError => new UserError(`${path} is not a valid safetensors file: ${what}.`);
   const information = await handle.stat();
@@ -115,31 +127,29 @@ function checkLayout(entries: Map<string, PlacedEntry>, dataBytes: number, bad: 
   if (end !== dataBytes) throw bad(`its tensors take ${end} bytes, but ${dataBytes} follow the header: ${end > dataBytes ? 'it is cut short' : 'there are bytes too many'}`);
 }
 
-/** JSON.parse keeps the last of two equal keys; a header with two could be read differently by another program. */
+/** JSON.parse keeps the last of two equal keys; a header with two could be read differently by another program. `text` is valid JSON. */
 function refuseDuplicateKeys(text: string, bad: (what: string) => UserError): void {
-  const seen: Set<string>[] = [];
+  // Keys seen so far of each object that is open; null for a list.
+  const open: (Set<string> | null)[] = [];
   let atKey = false;
   for (let i = 0; i < text.length; i++) {
     const character = text[i];
-    if (character === '{') {
-      seen.push(new Set());
-      atKey = true;
-    } else if (character === '}') {
-      seen.pop();
+    if (character === '{' || character === '[') {
+      open.push(character === '{' ? new Set() : null);
+      atKey = character === '{';
+    } else if (character === '}' || character === ']') {
+      open.pop();
       atKey = false;
-    } else if (character === '[') {
-      atKey = false;
-      i = text.indexOf(']', i);
-      if (i < 0) return;
     } else if (character === ',') {
-      atKey = true;
+      atKey = open.at(-1) instanceof Set;
     } else if (character === '"') {
       let end = i + 1;
-      while (text[end] !== '"') end += text[end] === '\\' ? 2 : 1;
-      if (atKey) {
-        const key = text.slice(i, end + 1);
-        const keys = seen.at(-1)!;
-        if (keys.has(key)) throw bad(`the key ${key.slice(0, 100)} stands twice in its header`);
+      while (end < text.length && text[end] !== '"') end += text[end] === '\\' ? 2 : 1;
+      const keys = open.at(-1);
+      if (atKey && keys instanceof Set) {
+        // Parsed, since the same key can be written in several ways.
+        const key = JSON.parse(text.slice(i, end + 1)) as string;
+        if (keys.has(key)) throw bad(`the key ${JSON.stringify(key.slice(0, 100))} stands twice in its header`);
         keys.add(key);
         atKey = false;
       }

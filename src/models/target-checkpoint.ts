@@ -8,7 +8,7 @@ import type { Tensor } from '@tensorflow/tfjs-node-gpu';
 import { UserError } from '../errors.js';
 import { sha256File, writeFileAtomic } from '../files.js';
 import { tf } from '../tensorflow/ops.js';
-import { openSafetensors, writeSafetensors } from './safetensors.js';
+import { openAllSafetensors, writeSafetensors } from './safetensors.js';
 import type { SafetensorsDtype } from './safetensors.js';
 import { readTargetConfig } from './target-config.js';
 import type { TargetConfig } from './target-config.js';
@@ -96,7 +96,7 @@ export async function loadTargetEnds(folder: string, config: TargetConfig): Prom
 }
 
 async function readWeights(config: TargetConfig, folder: string, files: string[], shapes = targetWeightShapes(config)): Promise<Weights> {
-  const opened = await Promise.all(files.map((file) => openSafetensors(file)));
+  const opened = await openAllSafetensors(files);
   const weights: Weights = {};
   try {
     const problems: string[] = [];

@@ -31,6 +31,9 @@ export interface TargetConfig {
   padTokenId?: number;
 }
 
+/** Far above any model; beyond it, a list of the tensors alone would fill the memory. */
+export const mostLayers = 4096;
+
 const architectures = { LlamaForCausalLM: 'llama', Qwen2ForCausalLM: 'qwen2', Qwen3ForCausalLM: 'qwen3' } as const;
 
 /** Reads `config.json` (and the stop tokens of `generation_config.json`) of a Transformers folder. Throws UserError with every defect at once. */
@@ -68,10 +71,10 @@ export function parseTargetConfig(json: Record<string, unknown>, file: string, g
     throw new UserError(`${file}: the architecture is ${named ?? `not named (model_type "${String(json['model_type'])}")`}; supported are ${Object.keys(architectures).join(', ')}.`);
   }
   const problems: string[] = [];
-  const whole = (key: string, fallback?: number): number => {
+  const whole = (key: string, fallback?: number, most = 2 ** 31 - 1): number => {
     const value = json[key] ?? fallback;
-    if (typeof value === 'number' && Number.isInteger(value) && value > 0 && value < 2 ** 31) return value;
-    problems.push(`"${key}" is ${JSON.stringify(value)}; it must be a positive integer`);
+    if (typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= most) return value;
+    problems.push(`"${key}" is ${JSON.stringify(value)}; it must be a positive integer, at most ${most}`);
     return 1;
   };
   const flag = (key: string, fallback: boolean): boolean => {
@@ -88,7 +91,7 @@ export function parseTargetConfig(json: Record<string, unknown>, file: string, g
     vocabSize: whole('vocab_size'),
     hiddenSize,
     intermediateSize: whole('intermediate_size'),
-    numLayers: whole('num_hidden_layers'),
+    numLayers: whole('num_hidden_layers', undefined, mostLayers),
     numHeads,
     numKeyValueHeads: whole('num_key_value_heads', numHeads),
     headDim: whole('head_dim', architecture === 'qwen3' ? 128 : hiddenSize / numHeads),

@@ -145,6 +145,7 @@ export async function readManifest(checkpointsFolder: string): Promise<Checkpoin
   if (text === undefined) return undefined;
   try {
     const manifest = JSON.parse(text) as CheckpointManifest;
+    if (!Object.values(manifest.checkpoints).every((entry) => typeof entry?.stateSha256 === 'string' && Number.isSafeInteger(entry.step))) throw new Error('an entry of it is damaged');
     const names = [manifest.last, manifest.best, ...Object.keys(manifest.checkpoints)];
     if (!names.every((name) => folderPattern.test(name))) throw new Error('it names something that is no checkpoint');
     return manifest;
@@ -173,8 +174,7 @@ async function keepNeeded(checkpointsFolder: string, all: CheckpointManifest['ch
 async function verifyCheckpoint(folder: string, stateSha256: string | undefined): Promise<LoadedCheckpoint> {
   const text = await readFile(join(folder, 'state.json'), 'utf8');
   if (stateSha256 !== undefined && sha256(text) !== stateSha256) throw new Error('state.json is not the one that was written');
-  const stored = JSON.parse(text) as StoredState;
-  if (stored.formatVersion !== 1) throw new Error(`state.json has format version ${String(stored.formatVersion)}, expected 1`);
+  const stored = parseState(text);
   for (const [path, { sha256: expected, bytes }] of Object.entries(stored.files)) {
     const file = join(folder, path);
     const size = (await stat(file)).size;
@@ -182,8 +182,21 @@ async function verifyCheckpoint(folder: string, stateSha256: string | undefined)
     if ((await sha256File(file)) !== expected) throw new Error(`${path} is not what was written (SHA-256)`);
   }
   const { formatVersion: _version, files: _files, ...state } = stored;
-  if (!Number.isInteger(state.step)) throw new Error('state.json names no step');
   return { name: basename(folder), folder, state };
+}
+
+/** Parses `state.json`; throws where it is not one. Only plain files of the checkpoint's own folder can be named. */
+export function parseState(text: string): CheckpointState & Pick<StoredState, 'files'> {
+  const stored = JSON.parse(text) as Partial<StoredState> | null;
+  if (stored?.formatVersion !== 1) throw new Error(`state.json has format version ${String(stored?.formatVersion)}, expected 1`);
+  if (!Number.isSafeInteger(stored.step) || stored.step! < 0) throw new Error('state.json names no step');
+  const files: unknown = stored.files;
+  if (files === null || typeof files !== 'object') throw new Error('state.json names no files');
+  for (const [path, file] of Object.entries(files as Record<string, Partial<StoredState['files'][string]> | null>)) {
+    const isPlain = path.split('/').every((part) => /^[\w][\w.-]*$/.test(part));
+    if (!isPlain || typeof file?.sha256 !== 'string' || typeof file.bytes !== 'number') throw new Error(`state.json has a wrong entry for the file ${JSON.stringify(path)}`);
+  }
+  return stored as StoredState;
 }
 
 async function hashFiles(folder: string, inner = ''): Promise<StoredState['files']> {

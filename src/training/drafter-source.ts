@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Config } from '../config/load.js';
 import { UserError } from '../errors.js';
-import { openCheckpoint } from './checkpoints.js';
+import { openCheckpoint, parseState } from './checkpoints.js';
 import { readRunConfig, runPaths } from './run-folder.js';
 
 /** A drafter folder and what is known of its making. */
@@ -44,7 +44,12 @@ export async function findDrafter(path: string, which: 'best' | 'last' = 'best')
 async function describeCheckpoint(folder: string, drafterFolder: string): Promise<DrafterSource> {
   const text = await readFile(join(folder, 'state.json'), 'utf8').catch(() => undefined);
   if (text === undefined) return { drafterFolder };
-  const state = JSON.parse(text) as Record<string, unknown>;
+  let state: Record<string, unknown>;
+  try {
+    state = parseState(text);
+  } catch (error) {
+    throw new UserError(`the checkpoint ${folder} is broken: ${(error as Error).message}`);
+  }
   const runFolder = dirname(dirname(folder));
   const run = existsSync(runPaths(runFolder).config) ? { folder: runFolder, config: await readRunConfig(runFolder) } : undefined;
   return { drafterFolder, run, checkpoint: { name: basename(folder), step: Number(state['step']), state } };

@@ -263,7 +263,7 @@ async function restoreVariables(executor: Executor, path: string, names: readonl
       tensor.dispose();
     }
   } finally {
-    file.close();
+    await file.close();
   }
 }
 

@@ -1,10 +1,10 @@
 // The folder of a run: resolved config, metrics, events, log, checkpoints; held by one process at a time.
 //   config.yaml  metrics.jsonl  events/  log.txt  checkpoints/{manifest.json, step-NNNNNNNN/…}  cache/ (where the run captured)
 import { appendFileSync, existsSync } from 'node:fs';
-import { mkdir, readFile, readdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { join } from 'node:path';
-import { parse } from 'yaml';
+import { readConfigFile } from '../config/file.js';
 import { formatConfig, parseConfig, type Config } from '../config/load.js';
 import { UserError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
@@ -71,9 +71,8 @@ export async function openRunFolder(folder: string, resume: boolean): Promise<Ru
 /** The config that a run was started with, with overrides. Throws `UserError` where the folder holds none. */
 export async function readRunConfig(folder: string, set: readonly string[] = []): Promise<Config> {
   const { config: path } = runPaths(folder);
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  if (text === undefined) throw new UserError(`${folder} holds no run (no config.yaml in it).`);
-  return parseConfig(parse(text), { name: path, set });
+  if (!existsSync(path)) throw new UserError(`${folder} holds no run (no config.yaml in it).`);
+  return parseConfig((await readConfigFile(path)).value, { name: path, set });
 }
 
 async function refuseOldRun(folder: string, checkpoints: string): Promise<void> {
@@ -84,7 +83,7 @@ async function refuseOldRun(folder: string, checkpoints: string): Promise<void> 
 
 /** A resumed run goes on as it began: a config that differs anywhere but in where and how output is written is refused. */
 async function compareConfig(path: string, config: Config): Promise<void> {
-  const before = parseConfig(parse(await readFile(path, 'utf8')), { name: path });
+  const before = parseConfig((await readConfigFile(path)).value, { name: path });
   const differing = differences(before, config).filter((key) => !key.startsWith('output.') && key !== 'training.threads' && key !== 'training.eager');
   if (differing.length === 0) return;
   throw new UserError(

@@ -19,6 +19,14 @@ export function emptyWindow(): MetricsWindow {
   return { steps: 0, skipped: 0, sums: {}, slotCorrect: [], slotValid: [] };
 }
 
+/** Whether a value read from a checkpoint is such sums. */
+export function isWindow(value: unknown): value is MetricsWindow {
+  const { steps, skipped, sums, slotCorrect, slotValid } = (value ?? {}) as Partial<Record<keyof MetricsWindow, unknown>>;
+  const areNumbers = (values: unknown): boolean => Array.isArray(values) && values.every((one) => typeof one === 'number');
+  const isSums = typeof sums === 'object' && sums !== null && !Array.isArray(sums) && areNumbers(Object.values(sums));
+  return areNumbers([steps, skipped]) && isSums && areNumbers(slotCorrect) && areNumbers(slotValid);
+}
+
 /** Adds an update's figures; of a skipped one, only that it was. */
 export function addToWindow(window: MetricsWindow, figures: UpdateFigures): void {
   if (!figures.finite) {

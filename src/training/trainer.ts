@@ -11,7 +11,7 @@ import type { Engine, UpdateFigures } from './engine.js';
 import { prepareRun, type PreparedRun } from './preparation.js';
 import { trainingBatches, validationBatches } from './run-data.js';
 import { openRunFolder, type RunFolder } from './run-folder.js';
-import { addToWindow, emptyWindow, openRecord, summarizeWindow, type MetricsWindow, type RunRecord } from './run-record.js';
+import { addToWindow, emptyWindow, isWindow, openRecord, summarizeWindow, type MetricsWindow, type RunRecord } from './run-record.js';
 import { learningRateAt, type LearningRateSchedule } from './schedule.js';
 import { validate, type ValidationFigures } from './validation.js';
 
@@ -97,7 +97,7 @@ async function trainIn(run: RunFolder, prepared: PreparedRun, options: TrainOpti
   const checkpoint = options.resume ? await loadLastCheckpoint(run.paths.checkpoints, say) : undefined;
   const engine = prepared.createEngine();
   try {
-    const progress = checkpoint === undefined ? startOfRun() : (checkpoint.state as Progress);
+    const progress = checkpoint === undefined ? startOfRun() : readProgress(checkpoint);
     if (checkpoint !== undefined) {
       await engine.restore(checkpoint.folder);
       say(`resumed from ${checkpoint.name} of ${run.folder}`);
@@ -118,6 +118,13 @@ async function trainIn(run: RunFolder, prepared: PreparedRun, options: TrainOpti
 
 function startOfRun(): Progress {
   return { step: 0, batches: 0, skippedInRow: 0, skippedTotal: 0, window: emptyWindow() };
+}
+
+function readProgress({ folder, state }: LoadedCheckpoint): Progress {
+  const { step, batches, skippedInRow, skippedTotal, window } = state as Progress;
+  const areCounts = [step, batches, skippedInRow, skippedTotal].every((count) => Number.isSafeInteger(count) && count >= 0);
+  if (areCounts && isWindow(window)) return state as Progress;
+  throw new UserError(`${folder}/state.json does not say where the run stood: it was changed, or written by another program. Start the run anew in another folder.`);
 }
 
 /** One pass from a step to the end; holds what the steps share. */
