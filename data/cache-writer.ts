@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../src/errors.js';
+import { removeAbandoned } from '../src/files.js';
 import { openArrowWriter, rowBytes, type ArrowWriter } from './arrow-writer.js';
 import { cacheColumns, type CacheColumns, type CacheMetadata, type CacheRow } from './cache-layout.js';
 import { differences, manifestName, readManifest, shardName, writeManifest, type Manifest, type Part } from './cache-manifest.js';
@@ -46,6 +47,8 @@ export async function createCacheWriter(folder: string, options: CacheWriterOpti
   const { metadata, part = { index: 1, count: 1 }, batchBytes = 16 * 2 ** 20, firstSourceRow = 0 } = options;
   const columns = cacheColumns(options.columns);
   await mkdir(folder, { recursive: true });
+  const ownShards = shardName(part, 0).replace(/\d+\.arrow$/, '');
+  await removeAbandoned(folder, (name) => name.startsWith(ownShards) || name === manifestName(part));
   const found = await readManifest(folder, manifestName(part));
   if (found !== undefined) {
     const different = differences(found.metadata, metadata);

@@ -14,7 +14,14 @@ import { pushCommand } from './commands/push.js';
 import { reportCommand } from './commands/report.js';
 import { setupCommand } from './commands/setup.js';
 import { trainCommand } from './commands/train.js';
-import { UserError } from './errors.js';
+import { explain } from './errors.js';
+
+// A reader that went away (`| head -1`, a closed terminal) is no reason to end a run that takes days.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+  });
+}
 
 const cli = yargs(hideBin(process.argv))
   .scriptName('draftalign')
@@ -34,8 +41,7 @@ const cli = yargs(hideBin(process.argv))
   .demandCommand(1, 'Name a command; `draftalign --help` lists them.')
   .strict()
   .fail((message, error, parser) => {
-    if (error instanceof UserError) console.error(`draftalign: ${error.message}`);
-    else if (error) console.error(error);
+    if (error) console.error(explain(error));
     else console.error(`${parser.help()}\n\ndraftalign: ${message}`);
     process.exit(1);
   });

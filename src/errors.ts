@@ -19,3 +19,27 @@ function shorten(line: string): string {
   if (line.length <= longestLine) return line;
   return `${line.slice(0, longestLine / 2)} … (${line.length} characters) … ${line.slice(-longestLine / 2)}`;
 }
+
+const remedies: Record<string, string> = {
+  ENOSPC: 'the disk is full. What was finished before is whole; make room and run the command again (train: with --resume)',
+  EDQUOT: 'the disk quota is used up. What was finished before is whole; make room and run the command again (train: with --resume)',
+  EACCES: 'permission denied',
+  EPERM: 'not permitted',
+  EROFS: 'the file system is read-only',
+  ENOENT: 'there is no such file or folder',
+  ENOTDIR: 'a part of the path is a file, not a folder',
+  EISDIR: 'it is a folder; a file was expected',
+  EEXIST: 'it is there already',
+  EMFILE: 'too many files are open; raise the limit with `ulimit -n`',
+  ENAMETOOLONG: 'the name is too long',
+  ELOOP: 'the link points to itself',
+};
+
+/** An error as the command line shows it: the message of the user's mistakes and of what the system refuses, the stack of all others. */
+export function explain(error: Error): string {
+  if (error instanceof UserError) return `draftalign: ${error.message}`;
+  const { code, syscall, path } = error as NodeJS.ErrnoException;
+  const remedy = code === undefined || syscall === undefined ? undefined : remedies[code];
+  if (remedy !== undefined) return `draftalign: ${path === undefined ? '' : `${path}: `}${remedy} (${code}, ${syscall}).`;
+  return error.stack ?? String(error);
+}

@@ -1,7 +1,7 @@
 // Files are written beside their final name, flushed and renamed, so that a reader sees the old file or the whole new one.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, basename } from 'node:path';
 
 /** A file being written beside its final name. */
@@ -37,6 +37,7 @@ export async function openAtomic(path: string): Promise<AtomicFile> {
         await rename(temporary, path);
         await syncFolder(folder);
       } catch (error) {
+        await handle.close().catch(() => undefined);
         await rm(temporary, { force: true });
         throw error;
       }
@@ -46,6 +47,25 @@ export async function openAtomic(path: string): Promise<AtomicFile> {
       await rm(temporary, { force: true });
     },
   };
+}
+
+/** Removes what killed processes of this machine left half written beside `names` in a folder; a live process's files stay. */
+export async function removeAbandoned(folder: string, isOurs: (name: string) => boolean = () => true): Promise<void> {
+  for (const entry of await readdir(folder).catch(() => [])) {
+    const [, name, pid] = /^\.(.+)\.tmp-(\d+)(?:-\d+)?$/.exec(entry) ?? [];
+    if (name === undefined || !isOurs(name) || isAlive(Number(pid))) continue;
+    await rm(join(folder, entry), { recursive: true, force: true });
+  }
+}
+
+/** Whether a process of this number runs on this machine. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
 }
 
 /** Writes a whole file atomically. */

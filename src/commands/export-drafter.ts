@@ -6,7 +6,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { compareDrafters } from '../decoding/drafter-comparison.js';
 import type { EvaluationDocument } from '../decoding/evaluation-json.js';
 import { UserError } from '../errors.js';
-import { sha256File, syncFolder, writeFileAtomic } from '../files.js';
+import { isAlive, sha256File, syncFolder, writeFileAtomic } from '../files.js';
 import { loadDrafter, saveDrafter, type LoadedDrafter } from '../models/drafter-checkpoint.js';
 import { packageRoot } from '../package-root.js';
 import { describeDrafter, describeEvaluation, describeTraining, exportFormat, exportVersion, type ExportRecord, type ExportVerification } from '../reports/export-record.js';
@@ -36,6 +36,7 @@ export interface ExportOptions {
 export async function exportDrafter(options: ExportOptions): Promise<ExportRecord> {
   const { format = 'dflash', dtype = 'bfloat16', verify = true, say = () => undefined } = options;
   const out = resolve(options.out);
+  await tidyExports(out);
   await refuseForeignFolder(out);
   const source = await findDrafter(options.source, options.checkpoint);
   const target = await openTarget(options.target ?? (await nameOfTarget(source)), verify, options.target !== undefined, say);
@@ -141,6 +142,23 @@ async function readCommit(git: string): Promise<string | null> {
   if (loose !== undefined) return loose.trim();
   const packed = await readFile(join(git, 'packed-refs'), 'utf8').catch(() => '');
   return packed.split('\n').find((line) => line.endsWith(` ${reference}`))?.split(' ')[0] ?? null;
+}
+
+/**
+ * Clears away what a killed export left beside `out`. One killed between its two last renames left the earlier export under
+ * another name: it gets its own name back.
+ */
+async function tidyExports(out: string): Promise<void> {
+  const folder = dirname(out);
+  const prefix = `.${basename(out)}.export-`;
+  for (const name of await readdir(folder).catch(() => [])) {
+    // saveDrafter writes beside the folder that it is given: one more dot in front, one more ending.
+    const bare = name.startsWith(`.${prefix}`) ? name.slice(1) : name;
+    const [, pid, ending] = (bare.startsWith(prefix) && /^(\d+)(.*)$/.exec(bare.slice(prefix.length))) || [];
+    if (pid === undefined || isAlive(Number(pid))) continue;
+    if (ending === '.old' && !existsSync(out)) await rename(join(folder, name), out);
+    else await rm(join(folder, name), { recursive: true, force: true });
+  }
 }
 
 /** `out` may be missing, empty or an earlier export. */

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { readConfigFile } from '../config/file.js';
 import { formatConfig, parseConfig, type Config } from '../config/load.js';
 import { UserError } from '../errors.js';
-import { writeFileAtomic } from '../files.js';
+import { removeAbandoned, writeFileAtomic } from '../files.js';
 import { LockHeldError, acquireLock } from '../lock.js';
 
 /** Paths of a run's parts. */
@@ -51,6 +51,7 @@ export async function openRunFolder(folder: string, resume: boolean): Promise<Ru
     );
   });
   try {
+    await removeAbandoned(folder);
     if (!resume) await refuseOldRun(folder, paths.checkpoints);
   } catch (error) {
     await release();
