@@ -126,6 +126,13 @@ export function compareWithTarget(config: DrafterConfig, target: TargetConfig): 
   if (target.padTokenId === mask && !target.eosTokenIds.includes(mask)) {
     notes.push(`mask_token_id is ${mask}, also the target's padding token; the drafter reads both as a masked slot`);
   }
+  // A drafter rotates its own queries and keys, so another RoPE than the target's is legal; a forgotten field looks the same.
+  if (JSON.stringify(config.rope) !== JSON.stringify(target.rope)) {
+    notes.push(`RoPE differs from the target's: ${JSON.stringify(config.rope)}, the target's ${JSON.stringify(target.rope)}; right only if it was trained so`);
+  }
+  if (config.maxPositionEmbeddings < target.maxPositions) {
+    notes.push(`\`max_position_embeddings\` is ${config.maxPositionEmbeddings}, the target's ${target.maxPositions}; engines may draft no further than that`);
+  }
   return { problems, notes };
 }
 

@@ -62,6 +62,8 @@ export async function prepareRun(config: Config, options: PrepareOptions = {}): 
   const say = options.say ?? (() => undefined);
 
   const initial = config.drafter.initFrom === null ? undefined : await loadDrafter(config.drafter.initFrom, target);
+  for (const note of initial?.notes ?? []) say(`${config.drafter.initFrom!}: ${note}`);
+  if (initial !== undefined && initial.config.blockSize !== config.drafter.blockSize) say(`${config.drafter.initFrom!}: trained with blocks of ${initial.config.blockSize}; this run uses ${config.drafter.blockSize}`);
   const drafter = initial === undefined ? newShape(config, target, tokenizer, cache, say) : { ...initial.config, blockSize: config.drafter.blockSize };
   if (initial !== undefined && !online) resolveTaps(drafter.targetLayerIds, target.numLayers, cache.metadata.taps);
   const resolved = fillIn(config, drafter, cache);

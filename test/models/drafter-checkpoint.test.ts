@@ -162,6 +162,18 @@ test('a mask that is the target\'s padding token is told, not refused', async ()
   loaded.dispose();
 });
 
+test('another RoPE than the target\'s and fewer positions are told, not refused', async () => {
+  const folder = temporaryFolder();
+  await saveDrafter(folder, config, initDrafterWeights(config, 1), { dtype: 'F32' });
+  const other = parseTargetConfig({ ...targetJson, rope_theta: 1e6, max_position_embeddings: 4096 }, 'config.json');
+  const loaded = await loadDrafter(folder, other);
+  assert.match(loaded.notes.join('\n'), /RoPE differs[^]*50000[^]*1000000[^]*max_position_embeddings` is 128, the target's 4096/);
+  loaded.dispose();
+  const same = await loadDrafter(folder, parseTargetConfig({ ...targetJson, rope_theta: 50000, max_position_embeddings: 128 }, 'config.json'));
+  assert.doesNotMatch(same.notes.join('\n'), /RoPE|positions/);
+  same.dispose();
+});
+
 test('a config with many faults is refused with all of them', async () => {
   const folder = temporaryFolder();
   await saveDrafter(folder, config, initDrafterWeights(config, 1), { dtype: 'F32' });

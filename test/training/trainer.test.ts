@@ -6,6 +6,7 @@ import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { acquireLock } from '../../src/lock.js';
 import { readMetrics } from '../../src/reports/metrics.js';
 import { readEvents } from '../../src/reports/tensorboard.js';
+import { loadDrafter, saveDrafter } from '../../src/models/drafter-checkpoint.js';
 import { readManifest } from '../../src/training/checkpoints.js';
 import { readRunConfig, runPaths } from '../../src/training/run-folder.js';
 import { train, type TrainResult } from '../../src/training/trainer.js';
@@ -143,10 +144,19 @@ test('numbers that are not finite skip the step, and several in a row stop the r
   });
 });
 
-test('a run starts from another drafter\'s weights', async () => {
+test('a run starts from another drafter\'s weights, in the speculators format too, and refuses one of another target', async () => {
   await withSmallRun(async (folder) => {
     const first = await train(smallConfig(folder, 'first', { training: { steps: 40 }, losses: 'weighting' }));
-    const second = await train(smallConfig(folder, 'second', { training: { steps: 3 }, losses: 'weighting', optimizer: { learningRate: 1e-5 }, drafter: { initFrom: first.lastDrafter } }));
+    const { config, weights, dispose } = await loadDrafter(first.lastDrafter);
+    const [foreign, misfit] = [join(folder, 'foreign'), join(folder, 'misfit')];
+    await saveDrafter(foreign, { ...config, maxPositionEmbeddings: 48 }, weights, { dtype: 'F32', format: 'speculators' });
+    await saveDrafter(misfit, { ...config, vocabSize: config.vocabSize + 1, numTargetLayers: 9 }, weights, { dtype: 'F32' });
+    dispose();
+    const from = (initFrom: string) => smallConfig(folder, 'second', { training: { steps: 3 }, losses: 'weighting', optimizer: { learningRate: 1e-5 }, drafter: { initFrom } });
+    await assert.rejects(train(from(misfit)), /vocab_size` is 27; the target's is 26[^]*num_target_layers` is 9; the target's is 4/);
+    const said: string[] = [];
+    const second = await train(from(foreign), { say: (message) => said.push(message) });
+    assert.match(said.join('\n'), /foreign: `max_position_embeddings` is 48, the target's 64/);
     // The same held-out blocks, before and after three steps too small to matter.
     const heldOut = (result: TrainResult) => readMetrics(runPaths(result.runFolder).metrics).filter((line) => line.kind === 'validation').at(-1)!['loss'] as number;
     assert.ok(Math.abs(heldOut(second) - heldOut(first)) < 0.01 * heldOut(first), `${heldOut(second)} against ${heldOut(first)}`);
