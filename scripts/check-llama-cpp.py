@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--source", required=True, help="source tree of llama.cpp, with convert_hf_to_gguf.py")
     parser.add_argument("--server", required=True, help="the built llama-server")
     parser.add_argument("--limit", type=int, help="prompts of each set at most")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of the engine (default 1: a small model gains nothing from more, and waiting threads spin)")
     parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args()
 

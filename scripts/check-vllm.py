@@ -46,7 +46,7 @@ def main():
     parser.add_argument("--drafter", help="another export of the same drafter, such as one in the speculators format")
     parser.add_argument("--limit", type=int, help="prompts of each set at most")
     parser.add_argument("--dtype", default="float32", help="of weights and cache in vLLM (default float32)")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of the engine (default 1: a small model gains nothing from more, and waiting threads spin)")
     parser.add_argument("--repair-context-norm", action="store_true", help="use every layer's own k_norm for the context, as the CUDA build does")
     parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args()
