@@ -56,10 +56,11 @@ function softmaxOverVocabulary(hidden: Tensor2D, head: Tensor2D, listed: Tensor2
     const before = state;
     state = tf.tidy(() => {
       const size = Math.min(chunkVocab, vocabulary - start);
-      const part = tf.slice(head, [start, 0], [size, width]);
+      // One tile after the other: TensorFlow would cut all parts of the head at once, and start on all logits.
+      const part = tf.slice(before ? runAfter(before.restHead ?? before.restSum, head) : head, [start, 0], [size, width]);
       const local = tf.sub(listed, tf.scalar(start, 'int32'));
       const inside = tf.logicalAnd(tf.greaterEqual(local, tf.scalar(0, 'int32')), tf.less(local, tf.scalar(size, 'int32')));
-      const chunk = vocabularyChunk(before ? runAfter(before.restHead ?? before.restSum, hidden) : hidden, part, tf.where(inside, local, tf.zerosLike(local)) as Tensor2D, inside, before?.peak, withHead);
+      const chunk = vocabularyChunk(hidden, part, tf.where(inside, local, tf.zerosLike(local)) as Tensor2D, inside, before?.peak, withHead);
       const best = tf.add(chunk.best, tf.scalar(start, 'int32'));
       if (!before) return { ...chunk, best };
       const better = tf.reshape(tf.greater(chunk.ownPeak, before.peak), [-1]);

@@ -4,7 +4,6 @@
 // of width D a row while it holds the row's probabilities, and the backward pass multiplies.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
 import { tf } from '../src/tensorflow/ops.js';
-import { runAfter } from '../src/tensorflow/raw-ops.js';
 import type { BlockScores, DifferentiableScore } from './block-scores.js';
 import { correctSlots, scoreRows } from './score-logits.js';
 import { checkShape } from './shapes.js';
@@ -131,8 +130,7 @@ function inRowChunks(inputs: Record<string, Tensor>, plan: number[], score: (chu
         const chunk = Object.fromEntries(
           Object.entries(inputs).map(([name, tensor]) => [name, plan.length === 1 ? tensor : tf.slice(tensor, [start], [rows])]),
         );
-        // All chunks at once would hold all logits: TensorFlow runs whatever its inputs allow.
-        if (previous) chunk['hidden'] = runAfter(previous['dOverlap'] ?? previous['dKl'] ?? previous['dLogProb'] ?? previous.logProb, chunk['hidden']!);
+        if (previous) chunk['hidden'] = after(previous, chunk['hidden'] as Tensor2D);
         return score(chunk);
       }),
     );
@@ -140,6 +138,17 @@ function inRowChunks(inputs: Record<string, Tensor>, plan: number[], score: (chu
   }
   const names = Object.keys(results[0]!);
   return Object.fromEntries(names.map((name) => [name, results.length === 1 ? results[0]![name]! : tf.concat(results.map((result) => result[name]!), 0)])) as ChunkScores;
+}
+
+/**
+ * `hidden [R, D]`, made to wait for the previous chunk, or TensorFlow would start all chunks at once and hold all their logits: one row that
+ * depends on the last thing the chunk computed is appended and taken off again. (Grappler drops a mere edge of control.)
+ */
+function after(previous: ChunkScores, hidden: Tensor2D): Tensor2D {
+  const [rows, width] = hidden.shape;
+  const last = previous['dOverlap'] ?? previous['dKl'] ?? previous['dLogProb'] ?? tf.expandDims(previous.logProb, 1);
+  const row = tf.broadcastTo(tf.slice(last, [0, 0], [1, 1]), [1, width]) as Tensor2D;
+  return tf.slice(tf.concat([hidden, row], 0), [0, 0], [rows, width]);
 }
 
 /** Scores of a chunk of rows against the teacher's whole distribution, with gradients `[R, D]` with respect to the hidden rows. */

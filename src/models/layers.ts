@@ -2,7 +2,7 @@
 // written out: derived operation by operation, it would make twice the passes over memory and keep every intermediate until the end.
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-node-gpu';
 import { tf } from '../tensorflow/ops.js';
-import { gatherRows } from '../tensorflow/raw-ops.js';
+import { gatherRows, runAfter } from '../tensorflow/raw-ops.js';
 
 /** `x · weightᵀ (+ bias)` over the last axis: `[…, in]` and `[out, in]` give `[…, out]`. */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
@@ -40,26 +40,33 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
 
 /** The gated MLP: `down(silu(gate(x)) · up(x))`, `silu(g) = g · sigmoid(g)` (arXiv 2002.05202). */
 export function swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor, biases: { gate?: Tensor; up?: Tensor; down?: Tensor } = {}): Tensor {
-  return tf.tidy(() => linear(gated(linear(x, gate, biases.gate), linear(x, up, biases.up)), down, biases.down));
+  return tf.tidy(() => {
+    const flat = tf.reshape(x, [-1, x.shape.at(-1)!]);
+    const product = gatedProduct(linear(flat, gate, biases.gate), linear(flat, up, biases.up), down);
+    return tf.reshape(biases.down === undefined ? product : tf.add(product, biases.down), [...x.shape.slice(0, -1), down.shape[0]!]);
+  });
 }
 
-/** `silu(gate) · up`. */
-function gated(gate: Tensor, up: Tensor): Tensor {
+/** `(silu(gate) · up) · downᵀ`, `[R, out]` from `[R, inner]` twice and `[out, inner]`. Only the two inputs are kept for the gradient; the rest is made anew. */
+function gatedProduct(gate: Tensor, up: Tensor, down: Tensor): Tensor {
   const multiply = tf.customGrad((...args) => {
-    const [gate, up] = args as [Tensor, Tensor];
-    const save = args[2] as unknown as (tensors: Tensor[]) => void;
-    const open = tf.sigmoid(gate);
-    const active = tf.mul(gate, open);
-    save([up, open, active]);
+    const [gate, up, down] = args as [Tensor2D, Tensor2D, Tensor2D];
+    const save = args[3] as unknown as (tensors: Tensor[]) => void;
+    save([gate, up, down]);
     const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
-      const [up, open, active] = saved as [Tensor, Tensor, Tensor];
+      const [, up, down] = saved as [Tensor2D, Tensor2D, Tensor2D];
+      // TensorFlow keeps what two places compute alike: without this the sigmoid would wait here from the forward pass on.
+      const gate = runAfter(dy, saved[0]!);
+      const open = tf.sigmoid(gate);
+      const active = tf.mul(gate, open);
+      const dProduct = tf.matMul(dy as Tensor2D, down);
       // silu' = sigmoid + silu · (1 - sigmoid)
       const slope = tf.add(open, tf.mul(active, tf.sub(1, open)));
-      return [tf.mul(tf.mul(dy, up), slope), tf.mul(dy, active)];
+      return [tf.mul(tf.mul(dProduct, up), slope), tf.mul(dProduct, active), tf.matMul(dy as Tensor2D, tf.mul(active, up) as Tensor2D, true, false)];
     };
-    return { value: tf.mul(active, up), gradFunc };
+    return { value: tf.matMul(tf.mul(tf.mul(gate, tf.sigmoid(gate)), up) as Tensor2D, down, false, true), gradFunc };
   });
-  return multiply(gate, up);
+  return multiply(gate, up, down);
 }
 
 /** Rows of `table [V, D]` at `ids` (int32, any shape): `[…ids.shape, D]`. Differentiable in the table, and recordable. */

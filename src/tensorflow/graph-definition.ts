@@ -1,5 +1,6 @@
 // A TensorFlow graph being written: nodes with unique names, and the SavedModel that holds them.
-// The protobuf classes are those that @tensorflow/tfjs-node-gpu carries for reading SavedModels.
+// The protobuf classes are those that @tensorflow/tfjs-node-gpu carries for reading SavedModels. Their objects are large, so
+// every node is turned into bytes at once, and the messages around the nodes are put together here.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -83,16 +84,25 @@ function attributeProto(attribute: AttributeValue): any {
   return proto;
 }
 
+/** A protobuf field that holds bytes (a message or a string): key, length, content. */
+function field(number: number, content: Uint8Array): Uint8Array[] {
+  const header = [(number << 3) | 2];
+  let length = content.byteLength;
+  for (; length >= 0x80; length = Math.floor(length / 0x80)) header.push((length % 0x80) | 0x80);
+  header.push(length);
+  return [Uint8Array.from(header), content];
+}
+
 /** Version of the graph format that our nodes are written to; any TensorFlow 2 reads it. */
 const producerVersion = 1482;
 
 export class GraphDefinition {
-  readonly #nodes: any[] = [];
+  readonly #nodes: Uint8Array[] = [];
   readonly #names = new Set<string>();
   readonly #constants = new Map<string, NodeOutput>();
 
   get nodeCount(): number {
-    return this.#nodes.length;
+    return this.#names.size;
   }
 
   /** Adds a node and returns its name: `name`, or that with a number where it is taken. Control inputs run before it. */
@@ -106,7 +116,7 @@ export class GraphDefinition {
     for (const { node: from, index } of inputs) node.addInput(index === 0 ? from : `${from}:${index}`);
     for (const from of new Set(control)) node.addInput(`^${from}`);
     for (const [key, value] of Object.entries(attributes)) node.getAttrMap().set(key, attributeProto(value));
-    this.#nodes.push(node);
+    this.#nodes.push(...field(1, node.serializeBinary() as Uint8Array));
     return unique;
   }
 
@@ -123,20 +133,14 @@ export class GraphDefinition {
 
   /** Writes `saved_model.pb` into `folder`, under the tag `serve`. */
   save(folder: string): void {
-    const graph = new messages.GraphDef();
-    graph.setNodeList(this.#nodes);
     const versions = new messages.VersionDef();
     versions.setProducer(producerVersion);
-    graph.setVersions(versions);
     const information = new messages.MetaGraphDef.MetaInfoDef();
     information.addTags('serve');
-    const metaGraph = new messages.MetaGraphDef();
-    metaGraph.setMetaInfoDef(information);
-    metaGraph.setGraphDef(graph);
-    const model = new messages.SavedModel();
-    model.setSavedModelSchemaVersion(1);
-    model.addMetaGraphs(metaGraph);
-    const bytes = model.serializeBinary() as Uint8Array;
+    const graph = Buffer.concat([...this.#nodes, ...field(4, versions.serializeBinary() as Uint8Array)]);
+    const metaGraph = Buffer.concat([...field(1, information.serializeBinary() as Uint8Array), ...field(2, graph)]);
+    const schemaVersion = Uint8Array.of(1 << 3, 1);
+    const bytes = Buffer.concat([schemaVersion, ...field(2, metaGraph)]);
     if (bytes.byteLength >= 2 ** 31) throw new Error(`the recorded graph takes ${bytes.byteLength} bytes; protobuf allows 2 GiB. Hold large constants as variables`);
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'saved_model.pb'), bytes);

@@ -7,7 +7,7 @@ import { drafterBlocks, drafterContext } from '../models/drafter.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import type { StepVariable } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
-import { gatherRows, selectWhole } from '../tensorflow/raw-ops.js';
+import { gatherRows, runAfter, selectWhole } from '../tensorflow/raw-ops.js';
 import { adamwUpdate, clipByGlobalNorm, takesDecay, type AdamwSettings } from './optimizer.js';
 
 export type Variables = Record<string, StepVariable>;
@@ -196,7 +196,9 @@ function applyGradients(options: TrainStepOptions, variables: Variables, inputs:
     const weight = variables[variableName.weight(name)]!;
     const m = variables[variableName.firstMoment(name)]!;
     const v = variables[variableName.secondMoment(name)]!;
-    const before = { weight: weight.read(), m: m.read(), v: v.read() };
+    // Read once the norm is known: what needs nothing but a weight or a moment would be computed at the step's start, and wait.
+    const read = (variable: StepVariable): Tensor => runAfter(norm, variable.read());
+    const before = { weight: read(weight), m: read(m), v: read(v) };
     const after = adamwUpdate({
       ...optimizer,
       ...before,
