@@ -1,8 +1,9 @@
 // `draftalign doctor`: what this machine offers, what is missing and how to mend it. It sets nothing up and changes nothing.
 import { readFileSync, existsSync } from 'node:fs';
-import { cpus, freemem, homedir, totalmem } from 'node:os';
+import { cpus, freemem, homedir } from 'node:os';
 import { join } from 'node:path';
 import type { CommandModule } from 'yargs';
+import { availableMemory } from '../memory.js';
 import { packageRoot } from '../package-root.js';
 import { cacheFolder, findInstallation, hasNvidiaDriver, wantedVariant } from '../tensorflow/installation.js';
 import { loadTensorflow } from '../tensorflow/load.js';
@@ -115,7 +116,7 @@ export function matmulRate(tf: Awaited<ReturnType<typeof loadTensorflow>>, size 
 
 function memoryFindings(): Finding[] {
   const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(1);
-  return [{ name: 'memory', value: `${gib(totalmem())} GiB, ${gib(freemem())} GiB free`, ok: true }];
+  return [{ name: 'memory', value: `${gib(availableMemory())} GiB, ${gib(freemem())} GiB free`, ok: true }];
 }
 
 function cacheFindings(): Finding[] {

@@ -2,11 +2,11 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { totalmem } from 'node:os';
 import { basename, join, resolve, sep } from 'node:path';
 import type { Tensor } from '@tensorflow/tfjs-node-gpu';
 import { UserError } from '../errors.js';
 import { sha256File, writeFileAtomic } from '../files.js';
+import { availableMemory } from '../memory.js';
 import { tf } from '../tensorflow/ops.js';
 import { openAllSafetensors, writeSafetensors } from './safetensors.js';
 import type { SafetensorsDtype } from './safetensors.js';
@@ -78,7 +78,7 @@ async function fingerprint(files: string[]): Promise<string> {
 function refuseTooLarge(config: TargetConfig, folder: string): void {
   const values = Object.values(targetWeightShapes(config)).reduce((sum, shape) => sum + shape.reduce((product, size) => product * size, 1), 0);
   const gib = (values * 4) / 2 ** 30;
-  const have = totalmem() / 2 ** 30;
+  const have = availableMemory() / 2 ** 30;
   if (gib > have * 0.9) {
     throw new UserError(
       `${folder}: its ${(values / 1e9).toFixed(1)} billion weights take ${gib.toFixed(0)} GiB in float32, and this machine has ${have.toFixed(0)} GiB. ` +

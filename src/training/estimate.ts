@@ -1,12 +1,12 @@
 // What a run will take before it starts: parameters, memory, disk, time. Arithmetic from shapes; the only thing measured is the
 // machine's matrix product. Figures for planning: they are within a factor of two, and said to be.
 import { existsSync } from 'node:fs';
-import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { openCache, sequenceBytes, type Cache } from '../../data/arrow-cache.js';
 import { loadTokenizer } from '../../data/tokenizer.js';
 import type { Config } from '../config/load.js';
 import { UserError } from '../errors.js';
+import { availableMemory } from '../memory.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import { drafterWeightShapes } from '../models/drafter-shapes.js';
 import { resolveModelFolder } from '../models/hub.js';
@@ -99,7 +99,7 @@ export function stepOperations(drafter: DrafterConfig, target: TargetConfig, sha
 }
 
 /** Throws `UserError` where a run cannot fit into this machine's memory, before anything is allocated. */
-export function refuseTooLarge(memory: MemoryEstimate, available = totalmem()): void {
+export function refuseTooLarge(memory: MemoryEstimate, available = availableMemory()): void {
   if (memory.total <= available * 0.95) return;
   throw new UserError(
     `this run would take about ${formatBytes(memory.total)} of memory, and the machine has ${formatBytes(available)}: ` +
@@ -176,7 +176,7 @@ export function describePlan(plan: RunPlan): string {
     ['drafter', `${drafter.numHiddenLayers} layers of ${drafter.hiddenSize}, ${drafter.numAttentionHeads} heads of ${drafter.headDim}, blocks of ${drafter.blockSize}, taps ${drafter.targetLayerIds.join(', ')}, mask token ${drafter.maskTokenId}`],
     ['parameters', `${(plan.parameters / 1e6).toFixed(2)} million, trained in float32`],
     ['memory', `about ${formatBytes(memory.total)}: weights and moments ${formatBytes(memory.weightsAndMoments)}, gradients ${formatBytes(memory.gradients)}, target ${formatBytes(memory.target)}, a step ${formatBytes(memory.activations)}`],
-    ['machine', `${formatBytes(totalmem())} of memory, ${plan.gigaflops.toFixed(0)} GFLOP/s in matrix products`],
+    ['machine', `${formatBytes(availableMemory())} of memory, ${plan.gigaflops.toFixed(0)} GFLOP/s in matrix products`],
     ['data', plan.rows === null ? unknown : `${plan.rows} sequences`],
     ['steps', plan.totalSteps === null ? unknown : `${plan.totalSteps}`],
     ['time', plan.seconds === null ? unknown : `about ${formatSeconds(plan.seconds)}, within a factor of two, without capture and validation`],
