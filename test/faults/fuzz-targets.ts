@@ -341,7 +341,7 @@ export const fuzzTargets: Record<string, FuzzTarget> = {
   },
   'run config': {
     async prepare(folder) {
-      for (const name of readdirSync(join(packageRoot(), 'configs'))) if (name.endsWith('.yaml')) copyFileSync(join(packageRoot(), 'configs', name), join(folder, name));
+      for (const name of readdirSync(join(packageRoot(), 'configs'))) if (name.endsWith('.yaml') && !name.startsWith('ablation')) copyFileSync(join(packageRoot(), 'configs', name), join(folder, name));
     },
     change(folder, random) {
       const names = readdirSync(folder);
