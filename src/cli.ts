@@ -40,6 +40,7 @@ const cli = yargs(hideBin(process.argv))
   .command(pushCommand)
   .demandCommand(1, 'Name a command; `draftalign --help` lists them.')
   .strict()
+  .wrap(Math.min(110, process.stdout.columns ?? 110))
   .fail((message, error, parser) => {
     if (error) console.error(explain(error));
     else console.error(`${parser.help()}\n\ndraftalign: ${message}`);

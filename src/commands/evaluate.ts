@@ -35,17 +35,13 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
   builder: (yargs) =>
     yargs
       .usage(
-        '$0 evaluate --drafter RUN|DIR --prompts NAME=FILE\n\nDecodes every prompt with the drafter and once more with the target alone, and prints accepted lengths with 95% intervals\n' +
-          'over prompts, acceptance slot by slot, waste, speed, and whether the two texts are identical. The accepted length counts tokens a\n' +
-          'target pass: accepted drafts and the target\'s own token.\n\n' +
-          'Prompt files are read as published: GSM8K, MATH-500, HumanEval, MBPP, MT-Bench, Spec-Bench, AIME, LiveCodeBench, Alpaca; rows with\n' +
-          'prompt, messages, turns or prompt_ids; plain text, one prompt a line; any of them gzipped. Of a benchmark\'s name alone, the file is\n' +
-          'downloaded from the Hugging Face hub.',
+        '$0 evaluate --drafter RUN|DIR --prompts NAME=FILE\n\nDecodes every prompt with the drafter and once more with the target alone, and prints accepted lengths with 95% intervals over prompts, acceptance slot by slot, waste, speed, and whether the two texts are identical. The accepted length counts tokens a target pass: accepted drafts and the target\'s own token.\n\n' +
+          'Prompt files are read as published: GSM8K, MATH-500, HumanEval, MBPP, MT-Bench, Spec-Bench, AIME, LiveCodeBench, Alpaca; rows with prompt, messages, turns or prompt_ids; plain text, one prompt a line; any of them gzipped.',
       )
       .option('drafter', { type: 'string', demandOption: true, requiresArg: true, describe: 'Run folder, checkpoint, or drafter folder (dflash or speculators format)' })
       .option('target', { type: 'string', requiresArg: true, describe: "Folder or Hugging Face id; default: the run's" })
       .option('checkpoint', { choices: ['best', 'last'] as const, default: 'best' as const, describe: "Which of a run's checkpoints" })
-      .option('prompts', { type: 'string', array: true, nargs: 1, demandOption: true, describe: 'A prompt set, NAME=FILE or a benchmark\'s name (repeatable)' })
+      .option('prompts', { type: 'string', array: true, nargs: 1, demandOption: true, describe: 'A prompt set, NAME=FILE (repeatable)' })
       .option('limit', { type: 'number', requiresArg: true, describe: 'Prompts of each set at most, from its start' })
       .option('max-prompt-tokens', { type: 'number', requiresArg: true, describe: 'Longer prompts are left out, and counted' })
       .option('max-new-tokens', { type: 'number', default: 256, requiresArg: true, describe: 'New tokens of a text at most' })

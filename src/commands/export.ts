@@ -20,8 +20,8 @@ export const exportCommand: CommandModule<object, ExportArguments> = {
   builder: (yargs) =>
     yargs
       .usage(
-        '$0 export RUN|CHECKPOINT --out DIR\n\nWrites config.json, model.safetensors, a model card (README.md) and draftalign.json (provenance). Then reads them back,\n' +
-          'runs the written drafter beside the one in memory, compares outputs and decoded accepted lengths, and refuses to finish where\n' +
+        '$0 export RUN|CHECKPOINT --out DIR\n\nWrites config.json, model.safetensors, a model card (README.md) and draftalign.json (provenance). Then reads them back, ' +
+          'runs the written drafter beside the one in memory, compares outputs and decoded accepted lengths, and refuses to finish where ' +
           'they differ by more than rounding to the stored type explains.',
       )
       .positional('source', { type: 'string', demandOption: true, describe: 'Run folder, checkpoint, or any drafter folder' })

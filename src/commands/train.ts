@@ -27,8 +27,8 @@ export const trainCommand: CommandModule<object, TrainArguments> = {
   builder: (yargs) =>
     yargs
       .usage(
-        '$0 train --config FILE\n\nTrains a drafter and writes a run folder: resolved config, metrics.jsonl, TensorBoard events, a log, and\n' +
-          'checkpoints (the last two and the best by held-out accepted length). Where the config names prompts or\n' +
+        '$0 train --config FILE\n\nTrains a drafter and writes a run folder: resolved config, metrics.jsonl, TensorBoard events, a log, and ' +
+          'checkpoints (the last two and the best by held-out accepted length). Where the config names prompts or ' +
           'tokens but no cache, the target\'s features are captured first.\n\n' +
           'Ctrl-C saves a checkpoint and stops; a second one stops at once.',
       )

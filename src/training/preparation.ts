@@ -18,7 +18,8 @@ import { loadTarget, loadTargetEnds, type Target } from '../models/target-checkp
 import { readTargetConfig, type TargetConfig } from '../models/target-config.js';
 import { tf } from '../tensorflow/ops.js';
 import { createAnswerGenerator, type AnswerGenerator } from '../decoding/target-generation.js';
-import { captureCache } from './capture.js';
+import { captureCache, type CaptureProgress } from './capture.js';
+import { formatSeconds } from './capture-plan.js';
 import { drafterShape, resolveTaps } from './drafter-shape.js';
 import { createEngine, type Engine, type EngineOptions } from './engine.js';
 import type { EnginePool } from './engine-pool.js';
@@ -189,13 +190,23 @@ async function openRows(config: Config, folder: string, target: TargetConfig, to
       ...(tokenizer !== undefined && { tokenizerFingerprint: tokenizer.fingerprint }),
       ...(options.signal !== undefined && { signal: options.signal }),
       ...(options.say !== undefined && { say: options.say }),
-    });
+    }, captureTeller(options.say));
     if (!result.finished) throw new UserError(`the capture was interrupted after ${result.rows} rows; the same command goes on with it.`);
   } finally {
     generator?.dispose();
     loaded.dispose();
   }
   return openCache(out);
+}
+
+/** Says how a capture goes, every ten seconds at most. */
+function captureTeller(say: (message: string) => void = () => undefined): (progress: CaptureProgress) => void {
+  let told = performance.now();
+  return ({ rows, totalRows, secondsLeft }) => {
+    if (performance.now() - told < 10_000 || rows === totalRows) return;
+    told = performance.now();
+    say(`captured ${rows} of ${totalRows} rows, about ${formatSeconds(secondsLeft)} left`);
+  };
 }
 
 /** Lets the target write answers as `capture.generate` says. */
