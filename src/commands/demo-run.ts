@@ -24,6 +24,8 @@ export interface DemoOptions {
   objectives: readonly ObjectiveName[];
   promptsPerDomain: number;
   maxNewTokens: number;
+  /** Overrides of configs/demo.yaml, `key=value`. */
+  set?: readonly string[];
   signal?: AbortSignal;
   /** Told every line; default: standard error. */
   say?: (line: string) => void;
@@ -83,7 +85,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult | undefi
   return { table: formatTable(evaluations, config!.training.steps!), evaluations };
 }
 
-async function demoConfig({ out, steps, objectives }: DemoOptions, objective: ObjectiveName): Promise<Config> {
+async function demoConfig({ out, steps, objectives, set: overrides = [] }: DemoOptions, objective: ObjectiveName): Promise<Config> {
   const set = [
     `losses=${objective}`,
     `output.folder=${JSON.stringify(join(out, objective))}`,
@@ -91,6 +93,7 @@ async function demoConfig({ out, steps, objectives }: DemoOptions, objective: Ob
     // One cache serves all: with log-probabilities where any of them distils.
     ...(objectives.some((name) => distils.has(name)) ? [] : ['capture.topLogProbs=0']),
     ...(steps === undefined ? [] : [`training.steps=${steps}`]),
+    ...overrides,
   ];
   return loadConfig(join(packageRoot(), 'configs/demo.yaml'), { set });
 }

@@ -1,6 +1,5 @@
 // `draftalign demo`: the whole story on the built-in target. Objectives are trained at equal data, order, initial weights and steps, then
 // decoded for real on held-out prompts of every domain, and the last one's drafter is exported.
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import { namedObjectives, type ObjectiveName } from '../config/losses.js';
@@ -9,6 +8,7 @@ interface DemoArguments {
   out: string;
   steps?: number;
   objectives: string;
+  set: string[];
   'prompts-per-domain': number;
   'max-new-tokens': number;
   threads?: number;
@@ -25,6 +25,7 @@ export const demoCommand: CommandModule<object, DemoArguments> = {
       .option('out', { type: 'string', default: 'runs/demo', requiresArg: true, describe: 'Folder of everything it writes' })
       .option('steps', { type: 'number', requiresArg: true, describe: "Training steps of each objective; default: the config's" })
       .option('objectives', { type: 'string', default: 'uniform,paper', requiresArg: true, describe: `Objectives to compare, the last of which is exported: ${Object.keys(namedObjectives).join(', ')}` })
+      .option('set', { type: 'string', array: true, nargs: 1, default: [], describe: 'Override one value of configs/demo.yaml, such as drafter.layers=3 (repeatable)' })
       .option('prompts-per-domain', { type: 'number', default: 20, requiresArg: true, describe: 'Held-out prompts of each domain, 80 at most' })
       .option('max-new-tokens', { type: 'number', default: 128, requiresArg: true, describe: 'New tokens of a text at most' })
       .option('threads', { type: 'number', requiresArg: true, describe: 'Threads of TensorFlow; default all cores' }) as Argv<DemoArguments>,
@@ -43,6 +44,7 @@ export const demoCommand: CommandModule<object, DemoArguments> = {
         steps: args.steps,
         objectives: objectives as ObjectiveName[],
         promptsPerDomain: args['prompts-per-domain'],
+        set: args.set,
         maxNewTokens: args['max-new-tokens'],
         signal,
       }),
@@ -53,7 +55,7 @@ export const demoCommand: CommandModule<object, DemoArguments> = {
       return;
     }
     console.log(`\n${result.table}\n`);
-    const folder = existsSync(join(args.out, 'drafter')) ? join(args.out, 'drafter') : args.out;
+    const folder = join(args.out, 'drafter');
     console.log(`The exported drafter is in ${folder}. See it at work:`);
     console.log(`  npx draftalign generate --target demo --drafter ${folder} --mark brackets --prompt "Tell me a short story about a brave fox."`);
   },
