@@ -42,7 +42,7 @@ const titles: Partial<Record<ObjectiveName, string>> = {
   uniform: 'uniform cross-entropy',
   paper: 'the three losses',
   'paper-warmed': 'the three losses, chain warmed in',
-  best: 'the best recipe (KL, D-PACE weights)',
+  best: 'the best recipe',
 };
 
 /** Runs the demo; TensorFlow must be loaded. Undefined where `signal` stopped it. Throws UserError as `train`, `evaluate` and `export` do. */

@@ -24,7 +24,7 @@ export const demoCommand: CommandModule<object, DemoArguments> = {
       )
       .option('out', { type: 'string', default: 'runs/demo', requiresArg: true, describe: 'Folder of everything it writes' })
       .option('steps', { type: 'number', requiresArg: true, describe: "Training steps of each objective; default: the config's" })
-      .option('objectives', { type: 'string', default: 'uniform,paper', requiresArg: true, describe: `Objectives to compare, the last of which is exported: ${Object.keys(namedObjectives).join(', ')}` })
+      .option('objectives', { type: 'string', default: 'uniform,paper,best', requiresArg: true, describe: `Objectives to compare, the last of which is exported: ${Object.keys(namedObjectives).join(', ')}` })
       .option('set', { type: 'string', array: true, nargs: 1, default: [], describe: 'Override one value of configs/demo.yaml, such as drafter.layers=3 (repeatable)' })
       .option('prompts-per-domain', { type: 'number', default: 20, requiresArg: true, describe: 'Held-out prompts of each domain, 80 at most' })
       .option('max-new-tokens', { type: 'number', default: 128, requiresArg: true, describe: 'New tokens of a text at most' })
