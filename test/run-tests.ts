@@ -30,10 +30,15 @@ stream.on('test:pass', (event) => {
   if (event.skip !== undefined && event.skip !== false) counts.skipped++;
   else counts.passed++;
 });
+const deaths: string[] = [];
 stream.on('test:fail', (event) => {
-  if (!isSuite(event)) counts.failed++;
+  if (isSuite(event)) return;
+  counts.failed++;
+  const { signal } = event.details.error as { signal?: string | null };
+  if (signal) deaths.push(`${event.name}: its process was ended by ${signal}`);
 });
 stream.on('end', () => {
+  for (const death of deaths) console.log(death);
   console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
   if (counts.failed > 0 || counts.passed === 0) process.exitCode = 1;
 });

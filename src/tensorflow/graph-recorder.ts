@@ -247,9 +247,9 @@ export function recordFunction(graph: GraphDefinition, prefix: string, step: Ste
       const inputs = Object.fromEntries(
         Object.entries(step.inputs).map(([name, example]) => {
           const dtype = tfType[example.dtype as keyof typeof tfType];
-          const node = graph.add('Placeholder', `${prefix}/input/${name}`, [], { dtype: { kind: 'type', value: dtype }, shape: { kind: 'shape', value: example.shape } });
-          inputNodes[name] = node;
-          return [name, tensorAs(example, { node, index: 0, dtype })];
+          const { feed, copy } = addFeed(graph, `${prefix}/input/${name}`, dtype, example.shape);
+          inputNodes[name] = feed;
+          return [name, tensorAs(example, copy)];
         }),
       );
       const outputs = step.run(stepVariables, inputs);
@@ -284,6 +284,18 @@ export function addVariable(graph: GraphDefinition, name: string, value: Tensor)
     container: { kind: 'string', value: '' },
   });
   return { node, index: 0, dtype: resourceType };
+}
+
+/**
+ * A value from outside, as a copy of its own. What is fed may lie in the memory of a JavaScript array (TensorFlow takes such memory as it
+ * is where it happens to be aligned). A variable that was assigned it, or a view of it, would change with the array, and would let go of
+ * it on one of TensorFlow's threads, where JavaScript's memory must not be touched: two of them at once crash the process.
+ */
+export function addFeed(graph: GraphDefinition, name: string, dtype: number, shape: readonly number[]): { feed: string; copy: NodeOutput } {
+  const type = { kind: 'type', value: dtype } as const;
+  const feed = graph.add('Placeholder', name, [], { dtype: type, shape: { kind: 'shape', value: [...shape] } });
+  const copy = graph.add('DeepCopy', `${name}/copy`, [{ node: feed, index: 0, dtype }], { T: type });
+  return { feed, copy: { node: copy, index: 0, dtype } };
 }
 
 function addOperation(graph: GraphDefinition, prefix: string, op: string, attributes: Attribute[], sources: NodeOutput[], binding: Binding): string {

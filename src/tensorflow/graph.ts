@@ -8,7 +8,7 @@ import type { Tensor } from '@tensorflow/tfjs-node-gpu';
 import { bindInputs, checkLike, functionOf } from './executor.js';
 import type { Executor, Program } from './executor.js';
 import { GraphDefinition } from './graph-definition.js';
-import { addVariable, nativeBackend, recordFunction, tfType } from './graph-recorder.js';
+import { addFeed, addVariable, nativeBackend, recordFunction, tfType } from './graph-recorder.js';
 import type { RecordedFunction } from './graph-recorder.js';
 import { tf } from './ops.js';
 
@@ -88,8 +88,8 @@ export function createGraphExecutor(program: Program): GraphExecutor {
 function addAccess(graph: GraphDefinition, name: string, handle: { node: string; index: number; dtype: number }, value: Tensor): VariableNodes {
   const dtype = { kind: 'type', value: tfType[value.dtype as keyof typeof tfType] } as const;
   const read = graph.add('ReadVariableOp', `access/read/${name}`, [handle], { dtype });
-  const feed = graph.add('Placeholder', `access/feed/${name}`, [], { dtype, shape: { kind: 'shape', value: value.shape } });
-  const assign = graph.add('AssignVariableOp', `access/assign/${name}`, [handle, { node: feed, index: 0, dtype: dtype.value }], { dtype });
+  const { feed, copy } = addFeed(graph, `access/feed/${name}`, dtype.value, value.shape);
+  const assign = graph.add('AssignVariableOp', `access/assign/${name}`, [handle, copy], { dtype });
   const done = { dtype: tfType.int32, shape: [], content: new Uint8Array(4) };
   const write = graph.add('Const', `access/write/${name}`, [], { dtype: { kind: 'type', value: tfType.int32 }, value: { kind: 'tensor', value: done } }, [assign]);
   return { shape: value.shape, dtype: value.dtype, read, feed, write };

@@ -207,6 +207,27 @@ test('large variables and inputs that tfjs has not handed over yet are no consta
   graph.dispose();
 });
 
+test('variables keep their values when the arrays that they were given in are changed', () => {
+  const step: StepFunction = { inputs: { x: tf.zeros([16]) }, run: ({ taken }, { x }) => {
+    taken!.assign(tf.reshape(x!, [4, 4]));
+    return {};
+  } };
+  const graph = createGraphExecutor({ variables: { taken: tf.zeros([4, 4]), written: tf.zeros([16]) }, functions: { step } });
+  // TensorFlow takes an array's memory as it is where it happens to lie on a multiple of 64 bytes: one small array in four.
+  for (let i = 0; i < 100; i++) {
+    const [fed, written] = [new Float32Array(16).fill(1), new Float32Array(16).fill(2)];
+    graph.run('step', { x: fed });
+    const tensor = tf.tensor1d(written);
+    graph.write('written', tensor);
+    tensor.dispose();
+    fed.fill(-1);
+    written.fill(-1);
+    assert.deepEqual(values(graph.read('taken')), Array<number>(16).fill(1));
+    assert.deepEqual(values(graph.read('written')), Array<number>(16).fill(2));
+  }
+  graph.dispose();
+});
+
 test('what runs after something else has its own value, eagerly and recorded, and large values of a recording are not kept', () => {
   const step: StepFunction = {
     inputs: { x: tf.zeros([64, 128]) },
