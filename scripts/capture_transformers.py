@@ -181,7 +181,7 @@ def main():
     parser.add_argument("--tokens", required=True, help="folder written by `draftalign prepare`")
     parser.add_argument("--out", required=True)
     parser.add_argument("--taps", default="5", help="layers such as 1,8,14, or how many to spread (default 5)")
-    parser.add_argument("--top-k", type=int, default=0, help="log-probabilities stored a position, for losses that distil")
+    parser.add_argument("--top-k", type=int, default=32, help="log-probabilities stored a position, for losses that distil; 0 stores none")
     parser.add_argument("--batch-tokens", type=int, default=16384, help="tokens of one forward pass, padding counted")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"], help="of the computation")
     parser.add_argument("--features", default="float16", choices=["float16", "float32"], help="how features are stored")

@@ -37,7 +37,7 @@ export const captureCommand: CommandModule<object, CaptureArguments> = {
       .option('tokens', { type: 'string', describe: 'Folder of token sequences made by `draftalign prepare`' })
       .option('out', { type: 'string', demandOption: true, describe: 'Folder of the cache' })
       .option('taps', { type: 'string', describe: 'Target layers whose outputs are stored, such as 1,8,14; or how many to spread evenly (default: as `train` would)' })
-      .option('top-k', { type: 'number', default: 0, describe: 'Log-probabilities stored a position, for losses that distil' })
+      .option('top-k', { type: 'number', default: 32, describe: 'Log-probabilities stored a position, for losses that distil; 0 stores none' })
       .option('dtype', { choices: ['float16', 'float32'] as const, default: 'float16' as const, describe: 'How features are stored' })
       .option('regenerate', { type: 'boolean', default: false, describe: 'Let the target write the answers; drafters trained on them are accepted longer' })
       .option('temperature', { type: 'number', default: 0, describe: 'With --regenerate: 0 is greedy' })

@@ -54,8 +54,9 @@ const captureSchema = z
     topLogProbs: z
       .int()
       .min(0)
-      .default(0)
-      .describe('Log-probabilities of the target stored a position, for terms that distil; 0 stores none.'),
+      .max(1024)
+      .default(32)
+      .describe('Log-probabilities of the target stored a position, the largest first, for terms that distil; 0 stores none.'),
     batchSize: count('Sequences in one forward pass of the target.').default(8),
   })
   .describe('How the target\'s features are made.');

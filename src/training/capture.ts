@@ -25,7 +25,7 @@ export interface CaptureOptions {
   taps: readonly number[];
   /** float16 halves the cache; float32 for targets whose activations exceed 65504. Default float16. */
   featureType?: 'float16' | 'float32';
-  /** Log-probabilities kept a position; default 0. */
+  /** Log-probabilities kept a position, all where the vocabulary is smaller; default 0. */
   topk?: number;
   /** Sequences in one forward pass; default 8. */
   batchSize?: number;
@@ -115,12 +115,14 @@ interface Settings {
 }
 
 function checkOptions(options: CaptureOptions): Settings {
-  const { target, taps, topk = 0, featureType = 'float16', batchSize = 8, generate } = options;
+  const { target, taps, featureType = 'float16', batchSize = 8, generate } = options;
   const { config } = target;
   const outside = taps.filter((tap) => !Number.isInteger(tap) || tap < 0 || tap >= config.numLayers);
   if (outside.length > 0) throw new UserError(`tap ${outside.join(', ')} is not a layer of ${target.name}, which has layers 0 to ${config.numLayers - 1}`);
   if (new Set(taps).size < taps.length) throw new UserError(`taps ${taps.join(', ')} name a layer twice`);
-  if (!Number.isInteger(topk) || topk < 0 || topk > Math.min(1024, config.vocabSize)) throw new UserError(`--top-k is ${topk}; expected 0 to ${Math.min(1024, config.vocabSize)}`);
+  const asked = options.topk ?? 0;
+  if (!Number.isInteger(asked) || asked < 0 || asked > 1024) throw new UserError(`--top-k is ${asked}; expected 0 to 1024`);
+  const topk = Math.min(asked, config.vocabSize);
   if (topk > 0 && taps.length === 0) throw new UserError('--top-k needs features: name --taps, or leave it out');
   if (!Number.isInteger(batchSize) || batchSize < 1) throw new UserError(`--batch-size is ${batchSize}; expected at least 1`);
   if (generate && options.generateAnswers === undefined) throw new Error('generate needs generateAnswers');

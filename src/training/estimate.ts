@@ -147,7 +147,7 @@ export async function planRun(config: Config): Promise<RunPlan> {
 
 function captureBytes(tokens: Cache | undefined, drafter: DrafterConfig, config: Config): number | null {
   if (tokens === undefined) return null;
-  const columns = { featureWidth: drafter.targetLayerIds.length * drafter.hiddenSize, featureType: 'float16', topk: config.capture.topLogProbs, labels: true } as const;
+  const columns = { featureWidth: drafter.targetLayerIds.length * drafter.hiddenSize, featureType: 'float16', topk: Math.min(config.capture.topLogProbs, drafter.vocabSize), labels: true } as const;
   const extra = config.capture.generate?.maxNewTokens ?? 0;
   return tokens.lengths().reduce((sum, length) => sum + sequenceBytes(Math.min(length + extra, config.data.maxLength), columns), 0);
 }

@@ -45,7 +45,7 @@ test('names that lead nowhere and settings that are the study\'s own are told to
 
 test('a value that contradicts the run it is put into is told with the variant that it belongs to', () => {
   const sweeps = [{ name: 'heads', objective: 'paper', set: 'drafter.keyValueHeads', values: [1, 3] }];
-  const base = { target: '/models/none', data: { prompts: '/text.txt' }, drafter: { blockSize: 8, heads: 4 }, training: { steps: 400 } };
+  const base = { target: '/models/none', data: { prompts: '/text.txt' }, capture: { topLogProbs: 0 }, drafter: { blockSize: 8, heads: 4 }, training: { steps: 400 } };
   const message = messageOf(() => parseStudy(studyValue({ base, sweeps })));
   assert.match(message, /base\.drafter\.keyValueHeads: found 3; it must divide the 4 heads \(for heads: 3\)/);
   assert.match(message, /base\.capture\.topLogProbs: found 0, but dpace needs .* \(for best\)/);

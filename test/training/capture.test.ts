@@ -226,7 +226,7 @@ test('what does not fit is refused before anything is written', { skip }, () =>
       [{ taps: [5] }, /tap 5 is not a layer of stories-260K, which has layers 0 to 4/],
       [{ taps: [1, 1] }, /name a layer twice/],
       [{ taps: [] }, /nothing to capture/],
-      [{ topk: 513 }, /--top-k is 513; expected 0 to 512/],
+      [{ topk: 1025 }, /--top-k is 1025; expected 0 to 1024/],
       [{ tokenizerFingerprint: 'b'.repeat(64) }, /another tokenizer or chat template/],
       [{ tokens: { ...tokens, metadata: { ...tokens.metadata, vocab_size: 513 } } }, /its tokenizer has 513 tokens/],
     ];

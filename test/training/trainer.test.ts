@@ -2,6 +2,7 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
+import { openCache } from '../../data/arrow-cache.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { acquireLock } from '../../src/lock.js';
 import { readMetrics } from '../../src/reports/metrics.js';
@@ -51,6 +52,7 @@ test('a run lowers the loss, raises the accepted length, and leaves what it shou
     assert.deepEqual(readdirSync(result.runFolder).sort(), ['checkpoints', 'config.yaml', 'events', 'log.txt', 'metrics.jsonl']);
     const tags = new Set(readEvents(join(paths.events, readdirSync(paths.events)[0]!)).map((event) => event.tag));
     for (const tag of ['train/loss', 'validation/acceptedLength', 'validation/first error', 'losses/positionalWeighting']) assert.ok(tags.has(tag), tag);
+    assert.equal((await openCache(join(folder, 'cache/features'))).columns.topk, 26, 'all log-probabilities of a vocabulary that is smaller than what is asked for');
     const resolved = await readRunConfig(result.runFolder);
     assert.deepEqual(resolved.drafter.taps, [2]);
     assert.equal(resolved.drafter.maskTokenId, 0);
@@ -165,7 +167,7 @@ test('a run starts from another drafter\'s weights, in the speculators format to
 
 test('a cache that does not fit is refused before anything starts', async () => {
   await withSmallRun(async (folder) => {
-    await train(smallConfig(folder, 'capture', { training: { steps: 1 } }));
+    await train(smallConfig(folder, 'capture', { capture: { topLogProbs: 0 }, training: { steps: 1 } }));
     const cache = join(folder, 'cache/features');
     const withCache = (changes: object) => smallConfig(folder, 'run', { data: { tokens: null, cache, maxLength: 32 }, ...changes });
     await assert.rejects(train(withCache({ drafter: { taps: [0, 1], blockSize: 4 } })), /taps is \[0, 1\], but the cache was captured with \[2\]/);
