@@ -38,7 +38,8 @@ export function createProgress(options: ProgressOptions): Progress {
   const terminal = stream.isTTY === true;
   const everyMs = (options.everyMs ?? { terminal: 200, plain: 10_000 })[terminal ? 'terminal' : 'plain'];
   const started = now();
-  let startedAt: number | undefined;
+  // What is left is judged by the pace since the first update: what came before it was preparation.
+  let first: { done: number; at: number } | undefined;
   let last: ProgressState | undefined;
   let shownAt = -Infinity;
   let shown: ProgressState | undefined;
@@ -51,19 +52,19 @@ export function createProgress(options: ProgressOptions): Progress {
   });
 
   const show = (state: ProgressState) => {
-    const elapsedMs = now() - started;
-    const doneHere = state.done - (startedAt ?? 0);
-    const leftMs = doneHere > 0 && state.done < state.total ? (elapsedMs / doneHere) * (state.total - state.done) : undefined;
-    const times = [formatDuration(elapsedMs), ...(leftMs === undefined ? [] : [`${formatDuration(leftMs)} left`])].join(', ');
+    const time = now();
+    const doneHere = first === undefined ? 0 : state.done - first.done;
+    const leftMs = doneHere > 0 && state.done < state.total ? ((time - first!.at) / doneHere) * (state.total - state.done) : undefined;
+    const times = [formatDuration(time - started), ...(leftMs === undefined ? [] : [`${formatDuration(leftMs)} left`])].join(', ');
     const text = [`${options.label} ${state.done}/${state.total}`, ...state.figures, times].join('  ');
     write(terminal ? `\r\x1b[K${text.slice(0, Math.max(20, (stream.columns ?? 120) - 1))}` : `${text}\n`);
-    shownAt = now();
+    shownAt = time;
     shown = state;
   };
 
   return {
     update(state) {
-      startedAt ??= state.done - 1;
+      first ??= { done: state.done, at: now() };
       last = state;
       if (now() - shownAt >= everyMs) show(state);
     },

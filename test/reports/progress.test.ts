@@ -18,6 +18,18 @@ test('without a terminal, plain lines come now and then, with the time that is l
   assert.match(lines.at(-1)!, /^step 100\/100 {2}loss 100 {2}1:40$/);
 });
 
+test('what came before the first update is not taken for the pace', () => {
+  const stream = new PassThrough();
+  let time = 0;
+  const progress = createProgress({ label: 'step', stream, now: () => time, everyMs: { terminal: 0, plain: 0 } });
+  time = 600_000;
+  for (const done of [1, 2, 3]) {
+    progress.update({ done, total: 13, figures: [] });
+    time += 1000;
+  }
+  assert.deepEqual(String(stream.read()).trimEnd().split('\n'), ['step 1/13  10:00', 'step 2/13  10:01, 11 s left', 'step 3/13  10:02, 10 s left']);
+});
+
 test('on a terminal one line is rewritten, never wider than the screen, and messages stand above it', () => {
   const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 30 });
   let time = 0;
