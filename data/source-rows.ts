@@ -1,27 +1,30 @@
-// Rows of the files that users bring: JSON lines, JSON documents, plain text, each possibly gzipped. Read as a stream, so a
+// Rows of the files that users bring: JSON lines, JSON documents and plain text, each possibly gzipped, and Parquet. Read as a stream, so a
 // file may be larger than memory; a line that cannot be read is handed on as a problem with its number, never dropped.
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { createGunzip } from 'node:zlib';
 import { UserError } from '../src/errors.js';
+import { readParquetRows } from './parquet-rows.js';
 
 /** One row of a file: its place and its value, or why it cannot be read. */
 export type SourceRow = { line: number; value: unknown } | { line: number; problem: string };
 
 /** What a file holds, judged by its name and first bytes. */
-export type SourceKind = 'lines' | 'document' | 'text';
+export type SourceKind = 'lines' | 'document' | 'text' | 'parquet';
 
 const MOST_LINE_BYTES = 64 * 2 ** 20;
 const MOST_DOCUMENT_BYTES = 2 ** 30;
+const PARQUET_MARK = Buffer.from('PAR1');
 const LISTS = ['data', 'rows', 'examples', 'instances', 'questions', 'prompts', 'conversations'];
 
-/** Judges a file: JSON lines, one JSON document, or plain text. Throws UserError where it cannot be read or is binary. */
+/** Judges a file: JSON lines, one JSON document, plain text, or Parquet. Throws UserError where it cannot be read or is binary. */
 export async function sourceKind(file: string): Promise<SourceKind> {
   const name = file.replace(/\.gz$/, '');
-  const unreadable = /\.(parquet|arrow|csv|tsv|xlsx?|zip|tar|bz2|zst)$/.exec(name);
-  if (unreadable) throw new UserError(`${file}: ${unreadable[0]} files are not read; convert it to JSON lines (.jsonl), one row a line`);
+  const unreadable = /\.(arrow|csv|tsv|xlsx?|zip|tar|bz2|zst)$/.exec(name);
+  if (unreadable) throw new UserError(`${file}: ${unreadable[0]} files are not read; convert it to Parquet or JSON lines (.jsonl), one row a line`);
   const head = await firstBytes(file, 4096);
-  if (head.includes(0)) throw new UserError(`${file}: is a binary file; expected JSON lines, JSON or plain text, UTF-8, possibly gzipped`);
+  if (head.subarray(0, 4).equals(PARQUET_MARK)) return 'parquet';
+  if (head.includes(0)) throw new UserError(`${file}: is a binary file; expected JSON lines, JSON or plain text, UTF-8, possibly gzipped, or Parquet`);
   if (/\.(txt|text|md)$/.test(name)) return 'text';
   const start = head.toString('utf8').replace(/^\ufeff/, '').trimStart();
   if (start.startsWith('[')) return 'document';
@@ -31,10 +34,11 @@ export async function sourceKind(file: string): Promise<SourceKind> {
   return 'text';
 }
 
-/** The rows of a JSON or JSON-lines file; `line` counts lines from 1, or items of a document. */
+/** The rows of a JSON, JSON-lines or Parquet file; `line` counts lines, items of a document, or rows of a table from 1. */
 export async function* readSourceRows(file: string): AsyncGenerator<SourceRow> {
-  if ((await sourceKind(file)) === 'document') {
-    yield* documentRows(file);
+  const kind = await sourceKind(file);
+  if (kind === 'document' || kind === 'parquet') {
+    yield* kind === 'document' ? documentRows(file) : tableRows(file);
     return;
   }
   for await (const { line, text, problem } of readLines(file)) {
@@ -67,6 +71,11 @@ async function* documentRows(file: string): AsyncGenerator<SourceRow> {
     const inner = row !== null && typeof row === 'object' && 'row_idx' in row ? (row as { row?: unknown }).row : row;
     yield { line: i + 1, value: inner };
   }
+}
+
+async function* tableRows(file: string): AsyncGenerator<SourceRow> {
+  let line = 1;
+  for await (const value of readParquetRows(file)) yield { line: line++, value };
 }
 
 function isRow(value: unknown): boolean {

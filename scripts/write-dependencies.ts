@@ -19,6 +19,7 @@ const purposes: Record<string, string> = {
   '@resvg/resvg-js': 'figures as PNG',
   '@tensorflow/tfjs-node-gpu': 'all tensors, on CPU and CUDA',
   'apache-arrow': 'the cache of target features',
+  hyparquet: 'Parquet files',
   'node-api-headers': 'headers to build the TensorFlow addon with, so that nothing is downloaded for it',
   vega: 'figures',
   'vega-lite': 'figures',

@@ -36,12 +36,13 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
     yargs
       .usage(
         '$0 evaluate --drafter RUN|DIR --prompts NAME=FILE\n\nDecodes every prompt with the drafter and once more with the target alone, and prints accepted lengths with 95% intervals over prompts, acceptance slot by slot, waste, speed, and whether the two texts are identical. The accepted length counts tokens a target pass: accepted drafts and the target\'s own token.\n\n' +
-          'Prompt files are read as published: GSM8K, MATH-500, HumanEval, MBPP, MT-Bench, Spec-Bench, AIME, LiveCodeBench, Alpaca; rows with prompt, messages, turns or prompt_ids; plain text, one prompt a line; any of them gzipped.',
+          'Prompt files are read as published: GSM8K, MATH-500, HumanEval, MBPP, MT-Bench, Spec-Bench, AIME, LiveCodeBench, Alpaca; rows with prompt, messages, turns or prompt_ids; plain text, one prompt a line; JSON lines, JSON or Parquet. ' +
+          'gsm8k, math-500, humaneval, mbpp, mt-bench, aime24 and alpaca by name alone are downloaded from the Hugging Face hub.',
       )
       .option('drafter', { type: 'string', demandOption: true, requiresArg: true, describe: 'Run folder, checkpoint, or drafter folder (dflash or speculators format)' })
       .option('target', { type: 'string', requiresArg: true, describe: "Folder or Hugging Face id; default: the run's" })
       .option('checkpoint', { choices: ['best', 'last'] as const, default: 'best' as const, describe: "Which of a run's checkpoints" })
-      .option('prompts', { type: 'string', array: true, nargs: 1, demandOption: true, describe: 'A prompt set, NAME=FILE (repeatable)' })
+      .option('prompts', { type: 'string', array: true, nargs: 1, demandOption: true, describe: 'A prompt set, NAME=FILE, or the name of a benchmark (repeatable)' })
       .option('limit', { type: 'number', requiresArg: true, describe: 'Prompts of each set at most, from its start' })
       .option('max-prompt-tokens', { type: 'number', requiresArg: true, describe: 'Longer prompts are left out, and counted' })
       .option('max-new-tokens', { type: 'number', default: 256, requiresArg: true, describe: 'New tokens of a text at most' })
@@ -60,7 +61,7 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
     const { describeMismatches, evaluateDrafter } = await import('./evaluate-drafter.js');
     const { formatEvaluation } = await import('../decoding/evaluation-table.js');
     const { promptsOf } = await import('./prompt-sets.js');
-    const sets = args.prompts.map(promptsOf);
+    const sets = await Promise.all(args.prompts.map(promptsOf));
     await loadTensorflow(args.threads === undefined ? {} : { threads: args.threads });
     const progress = createProgress({ label: 'prompt' });
     const options: EvaluateOptions = {

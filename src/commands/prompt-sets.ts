@@ -1,10 +1,12 @@
-// Prompt sets as the command line names them: `NAME=FILE`, or a file alone, read and encoded for a target.
+// Prompt sets as the command line names them: `NAME=FILE`, a file alone, or the name of a published benchmark; read and encoded for a target.
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { readPrompts } from '../../data/prompts.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
 import { encodePromptSet, type PromptSet, type PromptSource } from '../decoding/prompt-encoding.js';
 import { UserError } from '../errors.js';
+import { resolveDatasetFile } from '../models/hub.js';
+import { benchmarks } from './benchmarks.js';
 
 /** A prompt set before it is read. */
 export interface NamedPrompts {
@@ -12,12 +14,19 @@ export interface NamedPrompts {
   file: string;
 }
 
-/** Parses `NAME=FILE`; a file alone is named for itself. Throws UserError where there is no such file. */
-export function promptsOf(argument: string): NamedPrompts {
+/**
+ * Parses `NAME=FILE`; a file alone is named for itself, a benchmark (benchmarks.ts) is downloaded where it is not in the cache yet.
+ * Throws UserError where there is no such file, or it cannot be had.
+ */
+export async function promptsOf(argument: string): Promise<NamedPrompts> {
   const [, named, path] = /^([\w .-]+)=(.+)$/.exec(argument) ?? [];
   const file = path ?? argument;
-  if (!existsSync(file)) throw new UserError(`--prompts ${argument}: there is no file ${file}. Give NAME=FILE.`);
-  return { name: named ?? basename(file).replace(/(\.(jsonl?|ndjson|txt|md))?(\.gz)?$/, ''), file };
+  const benchmark = benchmarks[file];
+  if (!existsSync(file)) {
+    if (benchmark !== undefined) return { name: named ?? file, file: await resolveDatasetFile(benchmark.dataset, benchmark.file) };
+    throw new UserError(`--prompts ${argument}: there is no file ${file}. Give NAME=FILE, or one of ${Object.keys(benchmarks).join(', ')}, which are downloaded.`);
+  }
+  return { name: named ?? basename(file).replace(/(\.(jsonl?|ndjson|parquet|txt|md))?(\.gz)?$/, ''), file };
 }
 
 export interface ReadPromptSetsOptions {

@@ -1,15 +1,15 @@
 // A model by folder or by Hugging Face id. An id is downloaded by @huggingface/hub into the cache that every Hugging Face
 // library shares, honouring HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE. Only what a model needs
-// is fetched: config, tokenizer, chat template and safetensors. Code in a repository is never fetched nor run.
+// is fetched: config, tokenizer, chat template and safetensors; of a dataset, the one file. Code in a repository is never fetched nor run.
 import { existsSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { downloadFileToCacheDir, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
+import { datasetInfo, downloadFileToCacheDir, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
 import { UserError } from '../errors.js';
 import { packageRoot } from '../package-root.js';
 
-const needed = /^(config\.json|generation_config\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|chat_template\.(jinja|json)|model\.safetensors|model\.safetensors\.index\.json|model-\d+-of-\d+\.safetensors)$/;
+const modelFile = /^(config\.json|generation_config\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|chat_template\.(jinja|json)|model\.safetensors|model\.safetensors\.index\.json|model-\d+-of-\d+\.safetensors)$/;
 const idPattern = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/;
 
 /** Whether a name is written as the hub's ids are: `org/name`. */
@@ -27,61 +27,125 @@ export function hubCacheFolder(): string {
  * `org/name@revision`) is downloaded where it is not in the cache yet.
  * @throws UserError where it is neither, or cannot be had; the message says which and what to do.
  */
-export async function resolveModelFolder(model: string, log: (line: string) => void = (line) => console.error(line)): Promise<string> {
+export async function resolveModelFolder(model: string, log: Log = toStandardError): Promise<string> {
   if (await isFolder(model)) return model;
   if (model === 'demo') return join(packageRoot(), 'data', 'demo-target');
   const [id, revision = 'main'] = model.split('@') as [string, string?];
   if (!isHubId(id)) throw new UserError(`${model} is neither a folder nor a Hugging Face id (org/name).`);
-  const cached = await findCached(id, revision);
+  return resolveSnapshot({ type: 'model', id, revision, asked: model, choose: (files) => chooseModelFiles(id, files), isComplete: (folder) => existsSync(join(folder, 'config.json')) }, log);
+}
+
+/**
+ * One file of a dataset repository, the first whose path matches `pattern`, downloaded where it is not in the cache yet.
+ * @throws UserError where there is none, or it cannot be had.
+ */
+export async function resolveDatasetFile(id: string, pattern: RegExp, log: Log = toStandardError): Promise<string> {
+  const find = (files: readonly string[]): string | undefined => [...files].sort().find((file) => pattern.test(file));
+  const filesOf = async (folder: string): Promise<string[]> => readdir(folder, { recursive: true }).catch(() => []);
+  const folder = await resolveSnapshot(
+    {
+      type: 'dataset',
+      id,
+      revision: 'main',
+      asked: `the dataset ${id}`,
+      choose: (files) => {
+        const found = find(files);
+        if (found === undefined) throw new UserError(`the dataset ${id} holds no file like ${pattern.source}: it has ${files.slice(0, 8).join(', ')}`);
+        return [found];
+      },
+      isComplete: async (snapshot) => find(await filesOf(snapshot)) !== undefined,
+    },
+    log,
+  );
+  return join(folder, find(await filesOf(folder))!);
+}
+
+type Log = (line: string) => void;
+const toStandardError: Log = (line) => console.error(line);
+
+interface Wanted {
+  type: 'model' | 'dataset';
+  id: string;
+  revision: string;
+  /** What messages call it. */
+  asked: string;
+  /** Chooses among the repository's files. Throws UserError where what is needed is missing. */
+  choose(files: readonly string[]): string[];
+  /** Whether a snapshot in the cache holds what is needed. */
+  isComplete(folder: string): boolean | Promise<boolean>;
+}
+
+async function resolveSnapshot(wanted: Wanted, log: Log): Promise<string> {
+  const { asked } = wanted;
+  const cached = await findCached(wanted);
   if (isOffline()) {
     if (cached !== undefined) return cached;
-    throw new UserError(`${model} is not in the Hugging Face cache (${hubCacheFolder()}), and HF_HUB_OFFLINE forbids a download.`);
+    throw new UserError(`${asked} is not in the Hugging Face cache (${hubCacheFolder()}), and HF_HUB_OFFLINE forbids a download.`);
   }
   try {
-    return await download(id, revision, log);
+    return await download(wanted, log);
   } catch (error) {
+    if (error instanceof UserError) throw error;
     if (cached !== undefined) {
-      log(`${model}: the hub does not answer (${describeHubError(error)}); using the copy in the cache, ${cached}`);
+      log(`${asked}: the hub does not answer (${describeHubError(error)}); using the copy in the cache, ${cached}`);
       return cached;
     }
-    throw new UserError(`${model} is no folder here, and cannot be downloaded from ${hubEndpoint()}: ${describeHubError(error)}${advice(error)}`);
+    const notHere = wanted.type === 'model' ? `${asked} is no folder here, and` : asked;
+    throw new UserError(`${notHere} cannot be downloaded from ${hubEndpoint()}: ${describeHubError(error)}${advice(error)}`);
   }
 }
 
-async function download(id: string, revision: string, log: (line: string) => void): Promise<string> {
-  const repo = { type: 'model', name: id } as const;
-  const access = { hubUrl: hubEndpoint(), accessToken: process.env['HF_TOKEN'] };
-  const { sha } = await modelInfo({ name: id, revision, additionalFields: ['sha'], ...access });
-  const files: string[] = [];
-  for await (const file of listFiles({ repo, revision: sha, recursive: false, ...access })) if (file.type === 'file' && needed.test(file.path)) files.push(file.path);
-  if (!files.includes('config.json')) throw new UserError(`${id} holds no config.json: it is no Transformers model.`);
+function chooseModelFiles(id: string, files: readonly string[]): string[] {
+  const needed = files.filter((file) => modelFile.test(file));
+  if (!needed.includes('config.json')) throw new UserError(`${id} holds no config.json: it is no Transformers model.`);
   // A repository may carry both a single file and shards; the single one is what is read.
-  const wanted = files.includes('model.safetensors') ? files.filter((file) => !/^model-\d|index\.json$/.test(file)) : files;
+  return needed.includes('model.safetensors') ? needed.filter((file) => !/^model-\d|index\.json$/.test(file)) : needed;
+}
+
+async function download({ type, id, revision, choose }: Wanted, log: Log): Promise<string> {
+  const repo = { type, name: id } as const;
+  const access = { hubUrl: hubEndpoint(), accessToken: process.env['HF_TOKEN'] };
+  const asked = { name: id, revision, ...access };
+  const { sha } = type === 'model' ? await modelInfo({ ...asked, additionalFields: ['sha'] }) : await datasetInfo({ ...asked, additionalFields: ['sha'] });
+  const files: string[] = [];
+  for await (const file of listFiles({ repo, revision: sha, recursive: type === 'dataset', ...access })) if (file.type === 'file') files.push(file.path);
   let folder = '';
-  for (const path of wanted.sort()) {
-    const known = join(snapshotFolder(id, sha), path);
+  for (const path of choose(files).sort()) {
+    const known = join(snapshotFolder(type, id, sha), path);
     if (!existsSync(known)) log(`downloading ${id}/${path}`);
-    const file = await downloadFileToCacheDir({ repo, path, revision: sha, cacheDir: hubCacheFolder(), ...access });
+    const file = await withoutDebugLines(() => downloadFileToCacheDir({ repo, path, revision: sha, cacheDir: hubCacheFolder(), ...access }));
     folder = file.slice(0, -path.length - 1);
   }
   return folder;
 }
 
-function repositoryFolder(id: string): string {
-  return join(hubCacheFolder(), `models--${id.replace('/', '--')}`);
+/** The hub's library tells of downloads by console.debug, which Node prints where a command's own output goes. */
+async function withoutDebugLines<T>(body: () => Promise<T>): Promise<T> {
+  const { debug } = console;
+  console.debug = () => undefined;
+  try {
+    return await body();
+  } finally {
+    console.debug = debug;
+  }
 }
 
-function snapshotFolder(id: string, commit: string): string {
-  return join(repositoryFolder(id), 'snapshots', commit);
+function repositoryFolder(type: Wanted['type'], id: string): string {
+  return join(hubCacheFolder(), `${type}s--${id.replace('/', '--')}`);
 }
 
-async function findCached(id: string, revision: string): Promise<string | undefined> {
-  const commit = /^[0-9a-f]{40}$/.test(revision) ? revision : (await readFile(join(repositoryFolder(id), 'refs', revision), 'utf8').catch(() => '')).trim();
-  const commits = commit !== '' ? [commit] : await readdir(join(repositoryFolder(id), 'snapshots')).catch(() => []);
+function snapshotFolder(type: Wanted['type'], id: string, commit: string): string {
+  return join(repositoryFolder(type, id), 'snapshots', commit);
+}
+
+async function findCached({ type, id, revision, isComplete }: Wanted): Promise<string | undefined> {
+  const repository = repositoryFolder(type, id);
+  const commit = /^[0-9a-f]{40}$/.test(revision) ? revision : (await readFile(join(repository, 'refs', revision), 'utf8').catch(() => '')).trim();
+  const commits = commit !== '' ? [commit] : await readdir(join(repository, 'snapshots')).catch(() => []);
   // Without a name for it, one snapshot alone is unambiguous.
   if (commits.length !== 1) return undefined;
-  const folder = snapshotFolder(id, commits[0]!);
-  return existsSync(join(folder, 'config.json')) ? folder : undefined;
+  const folder = snapshotFolder(type, id, commits[0]!);
+  return (await isComplete(folder)) ? folder : undefined;
 }
 
 /** HF_ENDPOINT, else the Hugging Face hub. */

@@ -131,5 +131,5 @@ test('what does not fit is told before anything is decoded', trained, async () =
   await assert.rejects(evaluateDrafter(storiesOptions(file, { sets: [{ name: 'x', file }, { name: 'x', file }] })), /two prompt sets are named x/);
   await assert.rejects(evaluateDrafter(storiesOptions(file, { target: sharedPath('models/tinystories-656K')! })), /holds no drafter that can be used with this target[\s\S]*hidden_size/);
   await assert.rejects(evaluateDrafter(storiesOptions(file, { limit: 0 })), /--limit is 0/);
-  assert.throws(() => promptsOf('gsm8k=missing.jsonl'), /there is no file missing.jsonl/);
+  await assert.rejects(promptsOf('gsm8k=missing.jsonl'), /there is no file missing.jsonl/);
 });

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { parquetWriteBuffer } from 'hyparquet-writer';
 import { parseConversation, RowProblem, toMessages } from '../../data/conversations.js';
+import { readParquetRows } from '../../data/parquet-rows.js';
 import { readPrompts } from '../../data/prompts.js';
 import { readSourceRows, type SourceRow } from '../../data/source-rows.js';
 import { UserError } from '../../src/errors.js';
 import { Random } from '../../src/random.js';
 import { sharedPath } from '../shared-files.js';
+import { damageBytes } from '../faults/mutations.js';
 import { inFolder } from './cache-fixtures.js';
 
 const skip = sharedPath('prompts') ? false : 'needs ../shared (test material, absent here)';
@@ -50,6 +53,35 @@ test('rows of the other published sets give their question and nothing else', as
     }
   });
 });
+
+test('Parquet is read row group by row group, 64-bit integers as numbers', () =>
+  inFolder(async (folder) => {
+    const file = join(folder, 'rows.parquet');
+    const count = 2500;
+    const columns = [
+      { name: 'question_id', data: Array.from({ length: count }, (_, i) => BigInt(i)), type: 'INT64' as const },
+      { name: 'prompt', data: Array.from({ length: count }, (_, i) => `Prompt ${i} é`), type: 'STRING' as const },
+    ];
+    await writeFile(file, new Uint8Array(parquetWriteBuffer({ columnData: columns, rowGroupSize: 1000 })));
+    const prompts = await readPrompts(file);
+    assert.equal(prompts.length, count);
+    assert.deepEqual(prompts.at(-1), { id: '2499', turns: ['Prompt 2499 é'] });
+    assert.equal((await readPrompts(file, { limit: 3 })).length, 3);
+    const bytes = await readFile(file);
+    await writeFile(file, bytes.subarray(0, bytes.length - 100));
+    await assert.rejects(readPrompts(file), (error) => error instanceof UserError && /rows\.parquet: is not a Parquet file/.test(error.message));
+  }));
+
+test('a Parquet file that leads its reader into an endless loop is given up', () =>
+  inFolder(async (folder) => {
+    const texts = Array.from({ length: 40 }, (_, i) => `Prompt ${i % 7}`);
+    const whole = parquetWriteBuffer({ columnData: [{ name: 'id', data: texts.map((_, i) => BigInt(i)), type: 'INT64' }, { name: 'prompt', data: texts, type: 'STRING' }], rowGroupSize: 16 });
+    const file = join(folder, 'rows.parquet');
+    await writeFile(file, damageBytes(Buffer.from(whole), Random.fork(20260711, 'Parquet rows', 11)));
+    await assert.rejects(async () => {
+      for await (const row of readParquetRows(file, 2000)) assert.equal(typeof row, 'object');
+    }, /row group \d took more than 2 s; it is damaged/);
+  }));
 
 test('messages end with what is to be answered; token ids and text need no more', () =>
   inFolder(async (folder) => {
@@ -93,7 +125,9 @@ test('rows that are no prompt are told with line and reason, all or none', () =>
     await assert.rejects(readPrompts(file), /holds no prompt/);
     await assert.rejects(readPrompts(join(folder, 'absent.jsonl')), /cannot be opened \(ENOENT\)/);
     await writeFile(join(folder, 'x.parquet'), 'PAR1');
-    await assert.rejects(readPrompts(join(folder, 'x.parquet')), /convert it to JSON lines/);
+    await assert.rejects(readPrompts(join(folder, 'x.parquet')), /x\.parquet: is not a Parquet file that can be read/);
+    await writeFile(join(folder, 'x.csv'), 'a,b');
+    await assert.rejects(readPrompts(join(folder, 'x.csv')), /convert it to Parquet or JSON lines/);
     await writeFile(join(folder, 'x.jsonl.gz'), gzipSync('{"prompt": "p"}').subarray(0, 20));
     await assert.rejects(readPrompts(join(folder, 'x.jsonl.gz')), /cannot be read/);
   }));

@@ -4,9 +4,11 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { parquetWriteBuffer } from 'hyparquet-writer';
 import { createCacheWriter, openCache, verifyCache } from '../../data/arrow-cache.js';
 import { TemplateError } from '../../data/chat-template.js';
 import { parseConversation, RowProblem, toMessages } from '../../data/conversations.js';
+import { readParquetRows } from '../../data/parquet-rows.js';
 import { readPrompts } from '../../data/prompts.js';
 import { readSourceRows } from '../../data/source-rows.js';
 import { tokenizeConversation, tokenizeText } from '../../data/supervision.js';
@@ -321,6 +323,18 @@ export const fuzzTargets: Record<string, FuzzTarget> = {
     prepare: async () => undefined,
     change: writeRows,
     read: async (folder) => void (await readPrompts(rowFileIn(folder))),
+  },
+  'Parquet rows': {
+    async prepare(folder) {
+      const texts = Array.from({ length: 40 }, (_, i) => `Prompt ${i % 7}`);
+      const bytes = parquetWriteBuffer({ columnData: [{ name: 'id', data: texts.map((_, i) => BigInt(i)), type: 'INT64' }, { name: 'prompt', data: texts, type: 'STRING' }], rowGroupSize: 16 });
+      writeFileSync(join(folder, 'rows.parquet'), new Uint8Array(bytes));
+    },
+    change: (folder, random) => rewrite(join(folder, 'rows.parquet'), (bytes) => damageBytes(bytes, random)),
+    async read(folder) {
+      // The time limit is shorter than that of commands: many of these files lead into an endless loop, and each waits for it.
+      for await (const row of readParquetRows(join(folder, 'rows.parquet'), 500)) if (typeof row !== 'object') throw new Error('a row is no object');
+    },
   },
   conversations: {
     prepare: async (folder) => writeTokenizer(folder),

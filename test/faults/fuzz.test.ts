@@ -29,6 +29,7 @@ const kinds = [
   'tokenizer config',
   'chat template',
   'prompts',
+  'Parquet rows',
   'conversations',
   'run config',
   'run folder',

@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { afterEach, beforeEach } from 'node:test';
-import { hubCacheFolder, resolveModelFolder } from '../../src/models/hub.js';
+import { hubCacheFolder, resolveDatasetFile, resolveModelFolder } from '../../src/models/hub.js';
 
 const commit = '0123456789abcdef0123456789abcdef01234567';
 const files: Record<string, string> = {
@@ -57,6 +57,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   if (/^\/api\/models\/org\/\w+\/revision\/(main|v1)$/.test(path)) return json(200, { _id: '1', id: 'org/model', sha: commit, likes: 0, downloads: 0, private: false, gated: false, lastModified: '2026-01-01T00:00:00Z' });
   if (path.endsWith(`/tree/${commit}`)) return json(200, Object.keys(files).map(described));
   if (path.endsWith(`/paths-info/${commit}`)) return json(200, (JSON.parse(body) as { paths: string[] }).paths.map(described));
+  if (path === '/api/datasets/org/questions/revision/main') return json(200, { _id: '1', id: 'org/questions', sha: commit, likes: 0, downloads: 0, private: false, gated: false, lastModified: '2026-01-01T00:00:00Z' });
   const name = path.split('/').at(-1)!;
   if (path.includes(`/resolve/${commit}/`) && name in files) {
     const content = Buffer.from(files[name]!);
@@ -110,4 +111,18 @@ test('a model that cannot be had is told with the reason and the next step', asy
   await assert.rejects(resolveModelFolder('org/gated', () => undefined), /HTTP 401[\s\S]*gated: accept its terms on its page, and set HF_TOKEN/);
   await assert.rejects(resolveModelFolder('org/absent', () => undefined), /HTTP 404[\s\S]*Is the id right/);
   await assert.rejects(resolveModelFolder('no such folder', () => undefined), /neither a folder nor a Hugging Face id/);
+});
+
+test('of a dataset one file is downloaded, into its own place in the cache, and found there offline; nothing goes to standard output', async () => {
+  const printed: unknown[] = [];
+  const { debug } = console;
+  console.debug = (...values: unknown[]) => printed.push(values);
+  const file = await resolveDatasetFile('org/questions', /^tok.*\.json$/, () => undefined).finally(() => (console.debug = debug));
+  assert.equal(file, join(process.env['HF_HOME']!, 'hub/datasets--org--questions/snapshots', commit, 'tokenizer.json'));
+  assert.deepEqual(readdirSync(join(file, '..')), ['tokenizer.json']);
+  assert.deepEqual(printed, []);
+  await assert.rejects(resolveDatasetFile('org/questions', /^none$/, () => undefined), /org\/questions holds no file like \^none\$: it has config\.json/);
+  process.env['HF_HUB_OFFLINE'] = '1';
+  assert.equal(await resolveDatasetFile('org/questions', /^tok.*\.json$/), file);
+  await assert.rejects(resolveDatasetFile('org/other', /x/), /the dataset org\/other is not in the Hugging Face cache/);
 });
