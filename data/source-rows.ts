@@ -167,7 +167,8 @@ async function rawBytes(file: string, count: number): Promise<Buffer> {
     }
   } catch (error) {
     if (error instanceof UserError) throw error;
-    throw new UserError(`${file}: cannot be opened (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`);
+    const { code } = error as NodeJS.ErrnoException;
+    throw new UserError(code === 'ENOENT' ? `there is no file ${file}` : `${file}: cannot be opened (${code ?? (error as Error).message})`);
   }
 }
 

@@ -39,7 +39,9 @@ const cli = yargs(hideBin(process.argv))
   .command(exportCommand)
   .command(pushCommand)
   .demandCommand(1, 'Name a command; `draftalign --help` lists them.')
+  .strictCommands()
   .strict()
+  .recommendCommands()
   .wrap(Math.min(110, process.stdout.columns ?? 110))
   .fail((message, error, parser) => {
     if (error) console.error(explain(error));

@@ -3,6 +3,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { openCache, sequenceBytes, type Cache } from '../../data/arrow-cache.js';
+import { parseInput } from '../../data/prepare.js';
+import { sourceKind } from '../../data/source-rows.js';
 import { loadTokenizer } from '../../data/tokenizer.js';
 import type { Config } from '../config/load.js';
 import { UserError } from '../errors.js';
@@ -115,6 +117,8 @@ export async function planRun(config: Config): Promise<RunPlan> {
   const tokenizer = existsSync(join(folder, 'tokenizer.json')) ? await loadTokenizer(folder) : undefined;
   const given = config.data.cache ?? config.data.tokens;
   const rows = given === null ? undefined : await openCache(given);
+  // Prompts are only prepared in a run, but a plan for files that cannot be read is none.
+  for (const { file } of given === null ? [config.data.prompts!].flat().map(parseInput) : []) await sourceKind(file);
   const mask = config.drafter.maskTokenId ?? chooseMaskToken(target, tokenizer).id;
   const drafter = drafterShape(config, target, mask, config.data.cache === null ? null : rows?.metadata.taps);
   const { batchSize, anchorsPerSequence, accumulate } = config.training;

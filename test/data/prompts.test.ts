@@ -123,7 +123,7 @@ test('rows that are no prompt are told with line and reason, all or none', () =>
     await assert.rejects(readPrompts(file), (error) => error instanceof UserError && error.message.includes('6 rows are no prompt') && error.message.includes('line 5: is a list'));
     await writeFile(file, '\n');
     await assert.rejects(readPrompts(file), /holds no prompt/);
-    await assert.rejects(readPrompts(join(folder, 'absent.jsonl')), /cannot be opened \(ENOENT\)/);
+    await assert.rejects(readPrompts(join(folder, 'absent.jsonl')), /there is no file .*absent\.jsonl$/);
     await writeFile(join(folder, 'x.parquet'), 'PAR1');
     await assert.rejects(readPrompts(join(folder, 'x.parquet')), /x\.parquet: is not a Parquet file that can be read/);
     await writeFile(join(folder, 'x.csv'), 'a,b');
