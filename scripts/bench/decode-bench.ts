@@ -1,12 +1,13 @@
-// Decoding with the demo target at batch 1: alone and speculatively in turns, prompt by prompt, and what a token costs as the text grows.
-import type { DecodeAnswer, DecodeReady } from './decode-worker.js';
+// Decoding with the demo target at batch 1: alone and speculatively in turns, prompt by prompt, each answer to its own end; and, past the ends, what
+// a pass costs as the text grows.
+import type { DecodeAnswer, DecodeReady, DecodeRequest } from './decode-worker.js';
 import { median } from './machine.js';
 import { figure, table } from './tables.js';
 import { startOwn } from './worker-client.js';
 
 export interface DecodeFigures {
   prompts: number;
-  newTokens: number;
+  mostNewTokens: number;
   ways: {
     way: 'target alone' | 'speculative';
     tokensPerSecond: number;
@@ -14,7 +15,7 @@ export interface DecodeFigures {
     tokensPerCpuSecond: number;
     /** New tokens a target pass. */
     tokensPerPass: number;
-    /** Processor milliseconds a token over stretches of the text. */
+    /** Processor milliseconds a target pass (with its draft) over stretches of the text, past the answer's end. */
     stretches: number[];
   }[];
   /** Median over prompts of the speed-up on the clock, and by processor time; absent without a trained drafter. */
@@ -34,23 +35,28 @@ export async function measureDecoding(options: { drafter?: string; tokens: numbe
   try {
     const kinds = worker.ready.trained ? [false, true] : [false];
     const answers: DecodeAnswer[][] = kinds.map(() => []);
-    for (const speculative of kinds) await worker.ask({ prompt: 0, speculative }); // warms up
+    const long: DecodeAnswer[][] = kinds.map(() => []);
+    const ask = (request: DecodeRequest): Promise<DecodeAnswer> => worker.ask(request);
+    for (const speculative of kinds) await ask({ prompt: 0, speculative, pastEnd: false }); // warms up
     for (let prompt = 0; prompt < worker.ready.prompts.length; prompt++) {
-      for (const [index, speculative] of kinds.entries()) answers[index]!.push(await worker.ask({ prompt, speculative }));
+      for (const [index, speculative] of kinds.entries()) {
+        answers[index]!.push(await ask({ prompt, speculative, pastEnd: false }));
+        long[index]!.push(await ask({ prompt, speculative, pastEnd: true }));
+      }
     }
     const [alone, drafted] = answers as [DecodeAnswer[], DecodeAnswer[] | undefined];
     return {
       prompts: alone.length,
-      newTokens: tokens,
+      mostNewTokens: tokens,
       ways: answers.map((texts, index) => {
         const sum = (value: (text: DecodeAnswer) => number): number => texts.reduce((total, text) => total + value(text), 0);
-        const shortest = Math.min(...texts.map(({ stretches }) => stretches.length));
+        const shortest = Math.min(...long[index]!.map(({ stretches }) => stretches.length));
         return {
           way: kinds[index] ? 'speculative' : 'target alone',
           tokensPerSecond: (1000 * sum((text) => text.tokens)) / sum(({ ms }) => ms),
           tokensPerCpuSecond: (1000 * sum((text) => text.tokens)) / sum(({ cpuMs }) => cpuMs),
           tokensPerPass: sum((text) => text.tokens) / sum(({ targetPasses }) => targetPasses),
-          stretches: Array.from({ length: shortest }, (_, i) => median(texts.map(({ stretches }) => stretches[i]!))),
+          stretches: Array.from({ length: shortest }, (_, i) => median(long[index]!.map(({ stretches }) => stretches[i]!))),
         };
       }),
       ...(drafted && {
@@ -65,7 +71,7 @@ export async function measureDecoding(options: { drafter?: string; tokens: numbe
 
 export function decodeTable({ ways, speedUp, identical }: DecodeFigures): string {
   const stretches = Math.max(...ways.map((way) => way.stretches.length));
-  const head = ['way', 'tokens/s', 'tokens/CPU s', 'tokens a target pass', ...Array.from({ length: stretches }, (_, i) => `CPU ms a token from ${i * stretch}`)];
+  const head = ['way', 'tokens/s', 'tokens/CPU s', 'tokens a target pass', ...Array.from({ length: stretches }, (_, i) => `CPU ms a pass from ${i * stretch}`)];
   const rows = ways.map((way) => [way.way, figure(way.tokensPerSecond), figure(way.tokensPerCpuSecond), figure(way.tokensPerPass, 2), ...Array.from({ length: stretches }, (_, i) => figure(way.stretches[i], 2))]);
   const verdict = speedUp === undefined ? 'No drafter was named (--drafter): the target alone.' : `Speculative decoding: ${speedUp.clock.toFixed(2)} times as fast on the clock, ${speedUp.cpu.toFixed(2)} by processor time (medians over prompts); texts ${identical ? 'identical' : 'DIFFER'}.`;
   return `${table(head, rows)}\n\n${verdict}`;

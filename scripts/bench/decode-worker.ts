@@ -1,5 +1,5 @@
-// Decodes demo prompts with the demo target, alone or speculatively, by recorded graphs, greedily, past the end of the answer so that all texts are
-// equally long. Answers each line {"prompt": i, "speculative": true or false} with what that text took.
+// Decodes demo prompts with the demo target, alone or speculatively, by recorded graphs, greedily. Answers each DecodeRequest, a line, with what that
+// text took.
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
@@ -21,13 +21,20 @@ export interface DecodeReady {
   trained: boolean;
 }
 
+export interface DecodeRequest {
+  prompt: number;
+  speculative: boolean;
+  /** Whether decoding goes on past the end of the answer, to the greatest length: for costs at equal lengths, not for speed. */
+  pastEnd: boolean;
+}
+
 export interface DecodeAnswer {
   tokens: number;
   /** From the first token to the last, on the clock and of all threads' processor time. */
   ms: number;
   cpuMs: number;
   targetPasses: number;
-  /** Mean milliseconds of processor time a new token, for each stretch of `stretch` new tokens. */
+  /** Mean milliseconds of processor time a target pass (with its draft), for each stretch of `stretch` new tokens that the text has whole. */
   stretches: number[];
   outputIds: number[];
 }
@@ -42,15 +49,16 @@ const folder = join(packageRoot(), 'data/demo-target');
 const target = await loadTarget(folder);
 const drafter = flags.drafter === undefined ? untrained() : await loadDrafter((await findDrafter(flags.drafter)).drafterFolder, target.config);
 const sets = ['stories', 'maths', 'code'].map((name) => ({ name, file: join(packageRoot(), `data/demo-prompts/${name}.jsonl`) }));
-const read = await readPromptSets(sets, { tokenizer: await loadTokenizer(folder), vocabSize: target.config.vocabSize, limit: Number(flags.prompts), maxPromptTokens: 96, format: 'auto' });
+const tokenizer = await loadTokenizer(folder);
+const stopTokens = new Set([...target.config.eosTokenIds, ...tokenizer.specialIds.stop]);
+const read = await readPromptSets(sets, { tokenizer, vocabSize: target.config.vocabSize, limit: Number(flags.prompts), maxPromptTokens: 96, format: 'auto' });
 const prompts = read.flatMap(({ name, prompts }) => prompts.map((prompt) => ({ set: name, id: prompt.id, ids: prompt.encode([]) })));
 const capacity = Math.max(...prompts.map(({ ids }) => ids.length)) + maxNewTokens + drafter.config.blockSize;
 const steps = createModelSteps({ target, drafter, capacity });
 const say = (message: DecodeReady | DecodeAnswer): void => console.log(JSON.stringify(message));
 say({ ready: true, trained: flags.drafter !== undefined, prompts: prompts.map(({ set, id }) => ({ set, id })) });
 for await (const line of createInterface(process.stdin)) {
-  const { prompt, speculative } = JSON.parse(line) as { prompt: number; speculative: boolean };
-  say(decode(prompts[prompt]!.ids, speculative));
+  say(decode(JSON.parse(line) as DecodeRequest));
 }
 
 function untrained(): Pick<Awaited<ReturnType<typeof loadDrafter>>, 'config' | 'weights'> {
@@ -62,25 +70,27 @@ function untrained(): Pick<Awaited<ReturnType<typeof loadDrafter>>, 'config' | '
   return { config, weights: initDrafterWeights(config, 0) };
 }
 
-function decode(promptIds: Int32Array, speculative: boolean): DecodeAnswer {
+function decode({ prompt, speculative, pastEnd }: DecodeRequest): DecodeAnswer {
+  const promptIds = prompts[prompt]!.ids;
   const cpuMs = (): number => {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1000;
   };
   // Processor time at every call that a new stretch of the text begins with.
-  const marks: { tokens: number; cpuMs: number }[] = [];
+  const marks: { passes: number; cpuMs: number }[] = [];
+  let passes = 0;
   const mark = (position: number): void => {
-    const tokens = position - promptIds.length;
-    if (tokens >= marks.length * stretch) marks.push({ tokens, cpuMs: cpuMs() });
+    if (position - promptIds.length >= marks.length * stretch) marks.push({ passes, cpuMs: cpuMs() });
+    passes++;
   };
   const watched = {
     ...steps,
     advance: (...args: Parameters<typeof steps.advance>) => (mark(args[1]), steps.advance(...args)),
     draft: (...args: Parameters<typeof steps.draft>) => (mark(args[1]), steps.draft(...args)),
   };
-  const { outputIds, times, targetPasses } = (speculative ? decodeSpeculative : decodeTarget)(watched, promptIds, { maxNewTokens });
-  const end = { tokens: outputIds.length, cpuMs: cpuMs() };
-  marks.push(end);
-  const stretches = marks.slice(1).map((to, i) => (to.cpuMs - marks[i]!.cpuMs) / (to.tokens - marks[i]!.tokens));
+  const { outputIds, times, targetPasses } = (speculative ? decodeSpeculative : decodeTarget)(watched, promptIds, { maxNewTokens, ...(!pastEnd && { stopTokens }) });
+  const end = { passes, cpuMs: cpuMs() };
+  if (outputIds.length >= marks.length * stretch) marks.push(end);
+  const stretches = marks.slice(1).map((to, i) => (to.cpuMs - marks[i]!.cpuMs) / (to.passes - marks[i]!.passes));
   return { tokens: outputIds.length, ms: times.decodeMs, cpuMs: end.cpuMs - marks[0]!.cpuMs, targetPasses, stretches, outputIds };
 }

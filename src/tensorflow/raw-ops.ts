@@ -72,7 +72,8 @@ export function tensorScatterMin(x: Tensor, indices: Tensor, updates: Tensor): T
 
 /**
  * `x` itself, given out only once `before` has been computed; neither is copied. In a recorded graph TensorFlow starts whatever its
- * inputs allow: this keeps it from starting what has memory only after something else has given it back.
+ * inputs allow: this asks it not to start what should have memory only after something else has given it back. An aid to memory, never to
+ * correctness: TensorFlow's rewrites of a graph may drop the order.
  */
 export function runAfter<T extends Tensor>(before: Tensor, x: T): T {
   const backend = nativeBackend();
