@@ -159,6 +159,8 @@ test('a run starts from another drafter\'s weights, in the speculators format to
     const said: string[] = [];
     const second = await train(from(foreign), { say: (message) => said.push(message) });
     assert.match(said.join('\n'), /foreign: `max_position_embeddings` is 48, the target's 64/);
+    await train(smallConfig(folder, 'third', { training: { steps: 1 }, losses: 'weighting', drafter: { initFrom: foreign, blockSize: 3 } }), { say: (message) => said.push(message) });
+    assert.match(said.join('\n'), /foreign: trained with blocks of 4; this run uses 3/);
     // The same held-out blocks, before and after three steps too small to matter.
     const heldOut = (result: TrainResult) => readMetrics(runPaths(result.runFolder).metrics).filter((line) => line.kind === 'validation').at(-1)!['loss'] as number;
     assert.ok(Math.abs(heldOut(second) - heldOut(first)) < 0.01 * heldOut(first), `${heldOut(second)} against ${heldOut(first)}`);
