@@ -20,7 +20,7 @@ type Values = Record<string, unknown>[];
 const width = 262;
 const height = 190;
 /** Width of the objectives' names beside a plot. */
-const nameWidth = 112;
+const nameWidth = 156;
 
 /** All figures that the study has figures for. */
 export function studyFigures({ document, curves }: StudyReport): Figure[] {
@@ -76,7 +76,7 @@ function acceptedLength(study: StudyDocument): Figure {
     );
     if (values.length === 0) return [];
     const y = { field: 'objective', type: 'nominal', sort: labels, title: null, axis: { grid: true, labelLimit: nameWidth, minExtent: nameWidth, maxExtent: nameWidth, labelColor: colour.ink } };
-    const x = (field: string) => ({ field, type: 'quantitative', title: 'accepted length', scale: { zero: false, nice: true }, axis: { tickCount: 5, grid: false } });
+    const x = (field: string) => ({ field, type: 'quantitative', title: 'accepted length', scale: { zero: false, nice: true }, axis: { tickCount: 3, labelOverlap: true, labelSeparation: 6, grid: false } });
     const accent = { condition: { test: `datum.role === ${JSON.stringify(study.roles.challenger)}`, value: colour.accent }, value: colour.ink };
     const baseline = values.find((value) => value.objective === study.roles.baseline && value.steps === whole);
     return [
@@ -120,7 +120,7 @@ function lifts(study: StudyDocument): Figure {
   const shown = values.filter(({ role }) => role !== 'others');
   if (values.length === 0 || study.budgets.length < 2) return { id: 'lift', title: '', caption: '', panels: [] };
   const x = { field: 'steps', type: 'ordinal', sort: study.budgets.map(String), title: 'steps of training', axis: { labelAngle: 0, grid: false }, scale: { padding: 0.3 } };
-  const y = (field: string) => ({ field, type: 'quantitative', title: `accepted drafts against ${study.roles.baseline}`, axis: { format: '+.0%', tickCount: 5 } });
+  const y = (field: string) => ({ field, type: 'quantitative', title: `accepted drafts against ${study.roles.baseline}`, axis: { format: '+.0%', tickCount: 5, tickMinStep: 0.01 } });
   const base = lines(study, values, x, y('value')) as unknown as { layer: unknown[] };
   const { color } = roleScales(study, values.map(({ role }) => role));
   return {
@@ -165,7 +165,7 @@ function bySlot(study: StudyDocument, name: string, yTitle: string, pick: (row: 
           study,
           values.filter(({ slot }) => slot <= slots),
           { field: 'slot', type: 'quantitative', title: 'slot', scale: { domain: [1, slots], nice: false }, axis: { grid: false, tickMinStep: 1, tickCount: 7, format: 'd' } },
-          { field: 'value', type: 'quantitative', title: yTitle, axis: { format: '.0%', tickCount: 5 }, scale: { zero: true } },
+          { field: 'value', type: 'quantitative', title: yTitle, axis: { format: '.0%', tickCount: 5, tickMinStep: 0.01 }, scale: { zero: true } },
         ),
       },
     ];
@@ -200,7 +200,7 @@ function waste(study: StudyDocument): Figure {
     }),
   );
   const y = { field: 'objective', type: 'nominal', sort: labels, title: null, axis: { grid: true, labelLimit: nameWidth, minExtent: nameWidth, maxExtent: nameWidth, labelColor: colour.ink } };
-  const x = { field: 'value', type: 'quantitative', title: 'wasted share of correct drafts', axis: { format: '.0%', tickCount: 4, grid: false }, scale: { zero: false } };
+  const x = { field: 'value', type: 'quantitative', title: 'wasted share of correct drafts', axis: { format: '.0%', tickCount: 4, tickMinStep: 0.01, grid: false }, scale: { zero: false } };
   const accent = { condition: { test: `datum.role === ${JSON.stringify(study.roles.challenger)}`, value: colour.accent }, value: colour.ink };
   return {
     id: 'waste',
