@@ -1,10 +1,10 @@
 // A lock file that names its process: at most one holder, and a lock whose process is gone is recognised as stale.
 // The file is linked into place with its content already in it, so no reader ever sees half a lock.
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 /** Who holds a lock. `started` tells a process from a later one with the same number (Linux; elsewhere null). */
 export interface LockHolder {
@@ -69,6 +69,7 @@ export async function acquireLock(path: string): Promise<() => Promise<void>> {
     for (;;) {
       try {
         await link(temporary, path);
+        await removeLeftovers(path);
         return async () => {
           const current = await readLock(path);
           if (current?.pid === holder.pid && current.since === holder.since) await rm(path, { force: true });
@@ -82,6 +83,15 @@ export async function acquireLock(path: string): Promise<() => Promise<void>> {
     }
   } finally {
     await rm(temporary, { force: true });
+  }
+}
+
+/** Deletes what processes left that were killed while they took the lock. */
+async function removeLeftovers(path: string): Promise<void> {
+  for (const name of await readdir(dirname(path))) {
+    if (!name.startsWith(`${basename(path)}.`) || !/\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(name)) continue;
+    const holder = await readLock(join(dirname(path), name));
+    if (holder !== undefined && isStale(holder)) await rm(join(dirname(path), name), { force: true });
   }
 }
 

@@ -33,7 +33,10 @@ test('the lock of a process that is gone, or of an earlier one with the same num
     for (const holder of process.platform === 'linux' ? [gone, earlier] : [gone]) {
       await writeFile(path, JSON.stringify(holder));
       assert.equal(isStale(holder), true);
+      // What such a process leaves when it is killed while it takes the lock goes too.
+      await writeFile(`${path}.0abec249-f178-48b6-919b-021edd860f1b`, JSON.stringify(holder));
       await (await acquireLock(path))();
+      assert.deepEqual(await readdir(folder), []);
     }
   }));
 
