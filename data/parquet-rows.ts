@@ -18,7 +18,7 @@ export async function* readParquetRows(file: string, timeLimitMs = timeLimit(sta
   try {
     for (let group = 0; ; group++) {
       const reply = await ask(worker, { group }, timeLimitMs);
-      if ('problem' in reply) throw new UserError(`${file}: is not a Parquet file that can be read: ${reply.problem}`);
+      if ('problem' in reply) throw new UserError(`${file}: cannot be read as Parquet: ${reply.problem}`);
       if (reply.rows === undefined) return;
       yield* reply.rows;
     }

@@ -37,9 +37,11 @@ stream.on('test:fail', (event) => {
   const { signal } = event.details.error as { signal?: string | null };
   if (signal) deaths.push(`${event.name}: its process was ended by ${signal}`);
 });
-stream.on('end', () => {
+const report = stream.compose(new spec());
+// Behind the reporter's own summary, so that the counts are the last line.
+report.on('end', () => {
   for (const death of deaths) console.log(death);
   console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
   if (counts.failed > 0 || counts.passed === 0) process.exitCode = 1;
 });
-stream.compose(new spec()).pipe(process.stdout);
+report.pipe(process.stdout);

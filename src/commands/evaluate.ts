@@ -3,6 +3,7 @@ import type { Argv, CommandModule } from 'yargs';
 import type { Verifier } from '../decoding/decode.js';
 import type { EvaluateOptions } from './evaluate-drafter.js';
 import { samplingOptions, samplingOf } from './decoding-models.js';
+import type { NamedPrompts } from './prompt-sets.js';
 import { createProgress } from '../reports/progress.js';
 
 interface EvaluateArguments {
@@ -61,7 +62,9 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
     const { describeMismatches, evaluateDrafter } = await import('./evaluate-drafter.js');
     const { formatEvaluation } = await import('../decoding/evaluation-table.js');
     const { promptsOf } = await import('./prompt-sets.js');
-    const sets = await Promise.all(args.prompts.map(promptsOf));
+    const sets: NamedPrompts[] = [];
+    // One after the other: two downloads into one cache would be in each other's way.
+    for (const argument of args.prompts) sets.push(await promptsOf(argument));
     await loadTensorflow(args.threads === undefined ? {} : { threads: args.threads });
     const progress = createProgress({ label: 'prompt' });
     const options: EvaluateOptions = {

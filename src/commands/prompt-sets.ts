@@ -21,8 +21,8 @@ export interface NamedPrompts {
 export async function promptsOf(argument: string): Promise<NamedPrompts> {
   const [, named, path] = /^([\w .-]+)=(.+)$/.exec(argument) ?? [];
   const file = path ?? argument;
-  const benchmark = benchmarks[file];
   if (!existsSync(file)) {
+    const benchmark = Object.hasOwn(benchmarks, file) ? benchmarks[file] : undefined;
     if (benchmark !== undefined) return { name: named ?? file, file: await resolveDatasetFile(benchmark.dataset, benchmark.file) };
     throw new UserError(`--prompts ${argument}: there is no file ${file}. Give NAME=FILE, or one of ${Object.keys(benchmarks).join(', ')}, which are downloaded.`);
   }

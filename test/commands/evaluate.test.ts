@@ -131,5 +131,6 @@ test('what does not fit is told before anything is decoded', trained, async () =
   await assert.rejects(evaluateDrafter(storiesOptions(file, { sets: [{ name: 'x', file }, { name: 'x', file }] })), /two prompt sets are named x/);
   await assert.rejects(evaluateDrafter(storiesOptions(file, { target: sharedPath('models/tinystories-656K')! })), /holds no drafter that can be used with this target[\s\S]*hidden_size/);
   await assert.rejects(evaluateDrafter(storiesOptions(file, { limit: 0 })), /--limit is 0/);
+  for (const name of ['gsm9k', 'constructor']) await assert.rejects(promptsOf(name), /there is no file .* or one of gsm8k/);
   await assert.rejects(promptsOf('gsm8k=missing.jsonl'), /there is no file missing.jsonl/);
 });

@@ -69,7 +69,7 @@ test('Parquet is read row group by row group, 64-bit integers as numbers', () =>
     assert.equal((await readPrompts(file, { limit: 3 })).length, 3);
     const bytes = await readFile(file);
     await writeFile(file, bytes.subarray(0, bytes.length - 100));
-    await assert.rejects(readPrompts(file), (error) => error instanceof UserError && /rows\.parquet: is not a Parquet file/.test(error.message));
+    await assert.rejects(readPrompts(file), (error) => error instanceof UserError && /rows\.parquet: cannot be read as Parquet/.test(error.message));
   }));
 
 test('a Parquet file that leads its reader into an endless loop is given up', () =>
@@ -125,7 +125,7 @@ test('rows that are no prompt are told with line and reason, all or none', () =>
     await assert.rejects(readPrompts(file), /holds no prompt/);
     await assert.rejects(readPrompts(join(folder, 'absent.jsonl')), /there is no file .*absent\.jsonl$/);
     await writeFile(join(folder, 'x.parquet'), 'PAR1');
-    await assert.rejects(readPrompts(join(folder, 'x.parquet')), /x\.parquet: is not a Parquet file that can be read/);
+    await assert.rejects(readPrompts(join(folder, 'x.parquet')), /x\.parquet: cannot be read as Parquet/);
     await writeFile(join(folder, 'x.csv'), 'a,b');
     await assert.rejects(readPrompts(join(folder, 'x.csv')), /convert it to Parquet or JSON lines/);
     await writeFile(join(folder, 'x.jsonl.gz'), gzipSync('{"prompt": "p"}').subarray(0, 20));
