@@ -58,7 +58,7 @@ function softmaxOverVocabulary(hidden: Tensor2D, head: Tensor2D, listed: Tensor2
       const size = Math.min(chunkVocab, vocabulary - start);
       // One tile after the other: TensorFlow would cut all parts of the head at once, and start on all logits. (Its rewrites seem to drop this order at
       // times, which costs memory and changes no value: scripts/README.md.)
-      const part = tf.slice(before ? runAfter(before.restHead ?? before.restSum, head) : head, [start, 0], [size, width]);
+      const part = tf.slice(before ? runAfter([before.restHead ?? before.restSum], head) : head, [start, 0], [size, width]);
       const local = tf.sub(listed, tf.scalar(start, 'int32'));
       const inside = tf.logicalAnd(tf.greaterEqual(local, tf.scalar(0, 'int32')), tf.less(local, tf.scalar(size, 'int32')));
       const chunk = vocabularyChunk(hidden, part, tf.where(inside, local, tf.zerosLike(local)) as Tensor2D, inside, before?.peak, withHead);
@@ -97,21 +97,24 @@ function vocabularyChunk(hidden: Tensor2D, head: Tensor2D, listed: Tensor2D, ins
   const count = listed.size;
   const logits = tf.matMul(hidden, head, false, true);
   const best = tf.argMax(logits, 1);
-  const ownPeak = tf.expandDims(tf.gatherND(logits, pairWithRow(best)), 1);
-  const peak = peakBefore ? tf.maximum(peakBefore, ownPeak) : ownPeak;
+  const bestPlaces = pairWithRow(best);
+  const ownPeak = tf.expandDims(tf.gatherND(logits, bestPlaces), 1);
   const listedLogits = tf.gatherND(logits, places);
-  const shifted = tf.sub(logits, peak);
+  // Each tile is read by one operation after the other, so that each may write where the one before it wrote, and the tile's memory is free for the next.
+  const shares = tf.softmax(runAfter([ownPeak, listedLogits], logits));
   logits.dispose();
-  const weights = tf.exp(shifted);
-  shifted.dispose();
-  // min(weight, 0) takes a listed token out; min(weight, ∞) leaves one that only stands in for a token of another chunk.
+  // A share is exp(logit - ownPeak) / total, and the best token's is 1 / total.
+  const total = tf.reciprocal(tf.expandDims(tf.gatherND(shares, bestPlaces), 1));
+  const peak = peakBefore ? tf.maximum(peakBefore, ownPeak) : ownPeak;
+  const scale = peakBefore ? tf.mul(total, tf.exp(tf.sub(ownPeak, peak))) : total;
+  // min(share, 0) takes a listed token out; min(share, ∞) leaves one that only stands in for a token of another chunk.
   const taken = inside ? tf.where(inside, tf.zerosLike(listedLogits), tf.fill(listed.shape, Infinity)) : tf.zerosLike(listedLogits);
-  const rest = tensorScatterMin(weights, tf.reshape(places, [count, 2]), tf.reshape(taken, [count])) as Tensor2D;
-  weights.dispose();
-  const restSum = tf.sum(rest, 1, true);
-  const restHead = withHead ? tf.matMul(rest, head) : undefined;
+  const rest = tensorScatterMin(runAfter([total], shares), tf.reshape(places, [count, 2]), tf.reshape(taken, [count])) as Tensor2D;
+  shares.dispose();
+  const restShare = tf.sum(rest, 1, true);
+  const restHead = withHead ? tf.mul(tf.matMul(runAfter([restShare], rest), head), scale) : undefined;
   rest.dispose();
-  return { peak, ownPeak, best, listedLogits, restSum, ...(restHead && { restHead }) };
+  return { peak, ownPeak, best, listedLogits, restSum: tf.mul(restShare, scale), ...(restHead && { restHead }) };
 }
 
 /** Without a teacher: the label's log-probability and its gradient (1-q)·head[label] - Σ_{others} q·head. */

@@ -8,7 +8,7 @@ import { initTargetWeights } from '../../src/models/target-init.js';
 import type { Weights } from '../../src/models/weights.js';
 import { createGraphExecutor, type StepVariables } from '../../src/tensorflow/graph.js';
 import { tf } from '../../src/tensorflow/ops.js';
-import { adamwUpdate, clipByGlobalNorm, takesDecay } from '../../src/training/optimizer.js';
+import { adamwAssign, adamwRates, clipByGlobalNorm, takesDecay } from '../../src/training/optimizer.js';
 import { rowLength, rowsPerStep, type PackedRows } from './packing.js';
 
 /** Everything that a training goes on from. */
@@ -144,14 +144,10 @@ function updateStep(config: TargetConfig, names: readonly string[], variables: S
   const { value, grads } = tf.valueAndGrads(lossOf)(names.map(read));
   const { gradients, norm } = clipByGlobalNorm(Object.fromEntries(names.map((name, i) => [name, grads[i]!])), optimizer.maxGradientNorm);
   const step = tf.add(read('updates'), 1) as Scalar;
-  const learningRate = inputs['learningRate'] as Scalar;
+  const rates = adamwRates(optimizer, { learningRate: inputs['learningRate'] as Scalar, step });
   for (const name of names) {
-    const weight = read(name);
-    const weightDecay = takesDecay(weight) ? optimizer.weightDecay : 0;
-    const updated = adamwUpdate({ ...optimizer, weightDecay, weight, gradient: gradients[name]!, m: read(`first_moment.${name}`), v: read(`second_moment.${name}`), learningRate, step });
-    variables[name]!.assign(updated.weight);
-    variables[`first_moment.${name}`]!.assign(updated.m);
-    variables[`second_moment.${name}`]!.assign(updated.v);
+    const weight = variables[name]!;
+    adamwAssign({ weight, m: variables[`first_moment.${name}`]!, v: variables[`second_moment.${name}`]! }, gradients[name]!, rates, takesDecay(weight));
   }
   variables['updates']!.assign(step);
   return { loss: value, norm };

@@ -56,7 +56,7 @@ function gatedProduct(gate: Tensor, up: Tensor, down: Tensor): Tensor {
     const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
       const [, up, down] = saved as [Tensor2D, Tensor2D, Tensor2D];
       // TensorFlow keeps what two places compute alike: without this the sigmoid would wait here from the forward pass on.
-      const gate = runAfter(dy, saved[0]!);
+      const gate = runAfter([dy], saved[0]!);
       const open = tf.sigmoid(gate);
       const active = tf.mul(gate, open);
       const dProduct = tf.matMul(dy as Tensor2D, down);

@@ -11,6 +11,11 @@ export interface StepVariable {
   read(): Tensor;
   /** Replaces the value; shape and dtype stay. */
   assign(value: Tensor): void;
+  /**
+   * Runs a TensorFlow kernel that changes variables where they lie, such as `ResourceApplyAdam`. Its inputs are this variable, `others`
+   * and `inputs`, in this order. Only variables of a recorded graph have it: eager ones are tensors, which nothing changes.
+   */
+  updateInPlace?(kernel: string, others: readonly StepVariable[], inputs: readonly Tensor[]): void;
 }
 
 export type StepVariables = Record<string, StepVariable>;

@@ -38,8 +38,8 @@ export interface Binding {
   loadSavedModel(folder: string, tags: string): number;
   deleteSavedModel(id: number): void;
   runSavedModel(id: number, inputs: number[], inputNames: string, outputNames: string): TensorMetadata[];
-  /** Only while a step is recorded: a tensor as `x` that exists once `before` does. */
-  recordAfter?(before: number, x: number): TensorMetadata;
+  /** Only while a step is recorded: a tensor as `x` that exists once all of `before` do. */
+  recordAfter?(before: number[], x: number): TensorMetadata;
   TF_ATTR_STRING: number;
   TF_ATTR_INT: number;
   TF_ATTR_FLOAT: number;
@@ -172,10 +172,10 @@ export function recordFunction(graph: GraphDefinition, prefix: string, step: Ste
       results.forEach(({ id, dtype }, index) => known.set(id, { node, index, dtype }));
       return results;
     },
-    recordAfter(before: number, x: number): TensorMetadata {
-      const [first, source] = [nodeOf(before, 'runAfter'), nodeOf(x, 'runAfter')];
+    recordAfter(before: number[], x: number): TensorMetadata {
+      const source = nodeOf(x, 'runAfter');
       const type = { kind: 'type', value: source.dtype } as const;
-      const node = graph.add('Identity', `${prefix}/after`, [source], { T: type }, [first.node]);
+      const node = graph.add('Identity', `${prefix}/after`, [source], { T: type }, before.map((id) => nodeOf(id, 'runAfter').node));
       const [metadata] = shadowing.executeOp('Identity', [{ name: 'T', type: real.TF_ATTR_TYPE, value: source.dtype }], [x], 1);
       known.set(metadata!.id, { node, index: 0, dtype: source.dtype });
       return metadata!;
@@ -234,6 +234,15 @@ export function recordFunction(graph: GraphDefinition, prefix: string, step: Ste
             assigned[name]?.dispose();
             assigned[name] = tf.keep(tf.clone(next));
             current.set(name, { value: assigned[name], lastWrite: [node], readsSince: [] });
+          },
+          updateInPlace: (kernel, others, inputs) => {
+            const changed = [name, ...others.map((other) => other.name)];
+            const handles = changed.map((one) => variables[one]!.handle);
+            const sources = backend.getInputTensorIds([...inputs]).map((id) => nodeOf(id, kernel));
+            const control = changed.flatMap((one) => [...current.get(one)!.readsSince, ...current.get(one)!.lastWrite]);
+            const node = graph.add(kernel, `${prefix}/${kernel}/${name}`, [...handles, ...sources], { T: { kind: 'type', value: dtype } }, [...new Set(control)]);
+            assignNodes.push(node);
+            for (const one of changed) current.set(one, { value: current.get(one)!.value, lastWrite: [node], readsSince: [] });
           },
         },
       ];

@@ -1,6 +1,6 @@
 // TensorFlow kernels that tfjs does not offer, or offers with a read back to JavaScript, typed. They act at once, also inside
 // a recorded graph, and have no gradient: call them where none is wanted, or inside a custom gradient.
-import type { Tensor } from '@tensorflow/tfjs-node-gpu';
+import type { Scalar, Tensor } from '@tensorflow/tfjs-node-gpu';
 import { tf } from './ops.js';
 
 interface Attribute {
@@ -19,7 +19,7 @@ interface NativeBackend {
     TF_INT32: number;
     TF_BOOL: number;
     /** Only while a step is recorded (graph-recorder.ts). */
-    recordAfter?(before: number, x: number): { id: number };
+    recordAfter?(before: number[], x: number): { id: number };
   };
   executeSingleOutput(name: string, attributes: Attribute[], inputs: Tensor[]): Tensor;
   getInputTensorIds(tensors: Tensor[]): number[];
@@ -71,17 +71,29 @@ export function tensorScatterMin(x: Tensor, indices: Tensor, updates: Tensor): T
 }
 
 /**
- * `x` itself, given out only once `before` has been computed; neither is copied. In a recorded graph TensorFlow starts whatever its
+ * `x` itself, given out only once all of `before` have been computed; nothing is copied. In a recorded graph TensorFlow starts whatever its
  * inputs allow: this asks it not to start what should have memory only after something else has given it back. An aid to memory, never to
  * correctness: TensorFlow's rewrites of a graph may drop the order.
  */
-export function runAfter<T extends Tensor>(before: Tensor, x: T): T {
+export function runAfter<T extends Tensor>(before: readonly Tensor[], x: T): T {
   const backend = nativeBackend();
   const { recordAfter } = backend.binding;
   // Run one by one, operations are in order already.
   if (recordAfter === undefined) return tf.clone(x);
-  const [beforeId, id] = backend.getInputTensorIds([before, x]) as [number, number];
-  return backend.createOutputTensor(recordAfter(beforeId, id)) as T;
+  const [id, ...beforeIds] = backend.getInputTensorIds([x, ...before]) as [number, ...number[]];
+  return backend.createOutputTensor(recordAfter(beforeIds, id)) as T;
+}
+
+/** Σ x² over all elements, a scalar, in one pass and without a tensor of squares. */
+export function sumOfSquares(x: Tensor): Scalar {
+  const backend = nativeBackend();
+  return tf.tidy(() => tf.mul(backend.executeSingleOutput('L2Loss', [typeAttribute(backend, 'T', x.dtype)], [x]), 2)) as Scalar;
+}
+
+/** `x · scale`, but 0 wherever `scale` is 0, even if `x` is infinite or not a number. */
+export function multiplyNoNan<T extends Tensor>(x: T, scale: Tensor): T {
+  const backend = nativeBackend();
+  return backend.executeSingleOutput('MulNoNan', [typeAttribute(backend, 'T', x.dtype)], [x, scale]) as T;
 }
 
 /** `whenTrue` where the bool scalar `flag` is true, else `whenFalse` (same shape). tfjs's `where` would make a mask of the full shape first. */

@@ -7,8 +7,8 @@ import { drafterBlocks, drafterContext } from '../models/drafter.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import type { StepVariable } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
-import { gatherRows, runAfter, selectWhole } from '../tensorflow/raw-ops.js';
-import { adamwUpdate, clipByGlobalNorm, takesDecay, type AdamwSettings } from './optimizer.js';
+import { gatherRows, selectWhole } from '../tensorflow/raw-ops.js';
+import { adamwAssign, adamwRates, clipByGlobalNorm, takesDecay, type AdamwSettings } from './optimizer.js';
 
 export type Variables = Record<string, StepVariable>;
 export type Tensors = Record<string, Tensor>;
@@ -188,30 +188,17 @@ export function readInputs(inputs: Tensors): TargetReading {
 /** Clips, updates weights, moments and count, all or nothing. */
 function applyGradients(options: TrainStepOptions, variables: Variables, inputs: Tensors, raw: Tensors, loss?: Scalar): Tensors {
   const { optimizer } = options;
-  const { gradients, norm } = clipByGlobalNorm(raw, optimizer.maxGradientNorm);
-  const finite = loss === undefined ? tf.isFinite(norm) : tf.logicalAnd(tf.isFinite(norm), tf.isFinite(loss));
+  const { gradients, norm, finite } = clipByGlobalNorm(raw, optimizer.maxGradientNorm, loss);
   const updates = variables[variableName.updates]!;
-  const step = tf.add(updates.read(), 1) as Scalar;
+  const before = updates.read();
+  const step = tf.add(before, 1) as Scalar;
+  const rates = adamwRates(optimizer, { learningRate: inputs['learningRate'] as Scalar, step, made: finite });
   for (const name of options.weightNames) {
     const weight = variables[variableName.weight(name)]!;
-    const m = variables[variableName.firstMoment(name)]!;
-    const v = variables[variableName.secondMoment(name)]!;
-    // Read once the norm is known: what needs nothing but a weight or a moment would be computed at the step's start, and wait.
-    const read = (variable: StepVariable): Tensor => runAfter(norm, variable.read());
-    const before = { weight: read(weight), m: read(m), v: read(v) };
-    const after = adamwUpdate({
-      ...optimizer,
-      ...before,
-      gradient: gradients[name]!,
-      learningRate: inputs['learningRate'] as Scalar,
-      step,
-      weightDecay: takesDecay(weight) ? optimizer.weightDecay : 0,
-    });
-    weight.assign(selectWhole(finite, after.weight, before.weight));
-    m.assign(selectWhole(finite, after.m, before.m));
-    v.assign(selectWhole(finite, after.v, before.v));
+    const state = { weight, m: variables[variableName.firstMoment(name)]!, v: variables[variableName.secondMoment(name)]! };
+    adamwAssign(state, gradients[name]!, rates, takesDecay(weight));
   }
-  const counted = selectWhole(finite, step, updates.read());
+  const counted = selectWhole(finite, step, before);
   updates.assign(counted);
   return { gradientNorm: norm, finite: tf.cast(finite, 'float32'), updates: counted };
 }

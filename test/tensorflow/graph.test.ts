@@ -7,7 +7,7 @@ import type { Program, StepFunction } from '../../src/tensorflow/graph.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { tf } from '../../src/tensorflow/ops.js';
 import { runAfter } from '../../src/tensorflow/raw-ops.js';
-import { adamwUpdate, clipByGlobalNorm } from '../../src/training/optimizer.js';
+import { adamwAssign, adamwRates, clipByGlobalNorm } from '../../src/training/optimizer.js';
 
 await loadTensorflow();
 
@@ -67,21 +67,9 @@ test('50 steps of AdamW with clipping: graph and eager keep the same weights and
       const { gradients, norm } = clipByGlobalNorm(Object.fromEntries(names.map((name, i) => [name, grads[i]!])), 0.5);
       const updates = tf.add(state['updates']!.read(), 1) as Scalar;
       state['updates']!.assign(updates);
+      const rates = adamwRates({ betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0.01 }, { learningRate: rate as Scalar, step: updates });
       for (const name of names) {
-        const next = adamwUpdate({
-          weight: state[name]!.read() as Tensor2D,
-          gradient: gradients[name]!,
-          m: state[`m/${name}`]!.read(),
-          v: state[`v/${name}`]!.read(),
-          learningRate: rate as Scalar,
-          step: updates,
-          betas: [0.9, 0.999],
-          epsilon: 1e-8,
-          weightDecay: 0.01,
-        });
-        state[name]!.assign(next.weight);
-        state[`m/${name}`]!.assign(next.m);
-        state[`v/${name}`]!.assign(next.v);
+        adamwAssign({ weight: state[name]!, m: state[`m/${name}`]!, v: state[`v/${name}`]! }, gradients[name]!, rates, true);
       }
       return { loss: value, norm };
     },
@@ -234,7 +222,7 @@ test('what runs after something else has its own value, eagerly and recorded, an
     run: (_, { x }) => {
       const squared = tf.square(x!);
       const total = tf.sum(squared);
-      return { later: tf.add(runAfter(total, squared), runAfter(tf.exp(squared), total)), counts: tf.cast(tf.greater(runAfter(total, x!), 0), 'int32') };
+      return { later: tf.add(runAfter([total], squared), runAfter([tf.exp(squared), total], total)), counts: tf.cast(tf.greater(runAfter([total], x!), 0), 'int32') };
     },
   };
   assertSame(step, { x: random(8, [64, 128]) }, 'runAfter');

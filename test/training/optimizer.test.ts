@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import type { Tensor } from '@tensorflow/tfjs-node-gpu';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { tf } from '../../src/tensorflow/ops.js';
-import { adamwUpdate, clipByGlobalNorm, takesDecay } from '../../src/training/optimizer.js';
+import { createEagerExecutor, createGraphExecutor, type StepVariable } from '../../src/tensorflow/graph.js';
+import { adamwAssign, adamwRates, adamwUpdate, clipByGlobalNorm, takesDecay, type AdamwState } from '../../src/training/optimizer.js';
 import { learningRateAt } from '../../src/training/schedule.js';
 
 await loadTensorflow();
@@ -28,44 +29,66 @@ function reference(weight: number[], gradients: number[][], rate: number): numbe
   return result;
 }
 
-function update(weight: number[], gradients: number[][], rate: number, asTensors: boolean): number[] {
+function update(weight: number[], gradients: number[][], rate: number): number[] {
   return tf.tidy(() => {
-    let state: { weight: Tensor; m: Tensor; v: Tensor } = {
-      weight: tf.tensor1d(weight),
-      m: tf.zeros([weight.length]),
-      v: tf.zeros([weight.length]),
-    };
+    let state: AdamwState<Tensor> = { weight: tf.tensor1d(weight), m: tf.zeros([weight.length]), v: tf.zeros([weight.length]) };
     gradients.forEach((gradient, index) => {
-      state = adamwUpdate({
-        ...settings,
-        ...state,
-        gradient: tf.tensor1d(gradient),
-        learningRate: asTensors ? tf.scalar(rate) : rate,
-        step: asTensors ? tf.scalar(index + 1) : index + 1,
-      });
+      const rates = adamwRates(settings, { learningRate: tf.scalar(rate), step: tf.scalar(index + 1) });
+      state = adamwUpdate(state, tf.tensor1d(gradient), rates, true);
     });
     return Array.from(state.weight.dataSync());
   });
 }
 
-for (const asTensors of [false, true]) {
-  test(`AdamW follows the float64 reference over five updates (${asTensors ? 'scalar tensors' : 'numbers'})`, () => {
-    const weight = [0.5, -1.25, 2, 1e-3];
-    const gradients = [0, 1, 2, 3, 4].map((t) => weight.map((w, i) => Math.sin(3 * t + i) * 0.1 + w * 0.01));
-    const got = update(weight, gradients, 0.01, asTensors);
-    reference(weight, gradients, 0.01).forEach((want, i) => {
-      assert.ok(Math.abs(got[i]! - want) < 2e-6, `element ${i}: ${got[i]} against ${want}`);
+test('AdamW follows the float64 reference over five updates', () => {
+  const weight = [0.5, -1.25, 2, 1e-3];
+  const gradients = [0, 1, 2, 3, 4].map((t) => weight.map((w, i) => Math.sin(3 * t + i) * 0.1 + w * 0.01));
+  const got = update(weight, gradients, 0.01);
+  reference(weight, gradients, 0.01).forEach((want, i) => {
+    assert.ok(Math.abs(got[i]! - want) < 5e-7, `element ${i}: ${got[i]} against ${want}`);
+  });
+});
+
+test('AdamW leaves no tensors behind but its results', () => {
+  const inputs = { weight: tf.ones([3]), m: tf.zeros([3]), v: tf.zeros([3]) };
+  const [gradient, learningRate, step] = [tf.ones([3]), tf.scalar(0.1), tf.scalar(1)];
+  const before = tf.memory().numTensors;
+  const rates = adamwRates(settings, { learningRate, step });
+  assert.equal(tf.memory().numTensors, before + 5);
+  const result = adamwUpdate(inputs, gradient, rates, true);
+  assert.equal(tf.memory().numTensors, before + 8);
+  tf.dispose([inputs, gradient, learningRate, step, rates, result] as never);
+});
+
+for (const make of [createEagerExecutor, createGraphExecutor]) {
+  test(`an update that is not made changes no bit of weight or moments (${make.name})`, () => {
+    const tensors = { weight: tf.tensor1d([0.3, -2, 1e-9]), m: tf.tensor1d([0.1, 1e-8, -3]), v: tf.tensor1d([0.2, 1e-30, 0]) };
+    const executor = make({
+      variables: tensors,
+      functions: {
+        step: {
+          inputs: { gradient: tf.zeros([3]) },
+          run: (state, { gradient }) => {
+            const { gradients, finite } = clipByGlobalNorm({ gradient: gradient! }, 1);
+            const rates = adamwRates(settings, { learningRate: tf.scalar(0.1), step: tf.scalar(3), made: finite });
+            adamwAssign(state as unknown as AdamwState<StepVariable>, gradients['gradient']!, rates, true);
+            return { finite: tf.cast(finite, 'float32') };
+          },
+        },
+      },
     });
+    for (const bad of [NaN, Infinity]) {
+      const { finite } = executor.run('step', { gradient: Float32Array.of(1, bad, -1) });
+      assert.equal(finite!.dataSync()[0], 0);
+      for (const [name, value] of Object.entries(tensors)) assert.deepEqual(executor.read(name).dataSync(), value.dataSync(), `${name} after a gradient with ${bad}`);
+    }
+    const { finite } = executor.run('step', { gradient: Float32Array.of(1, 2, -1) });
+    assert.equal(finite!.dataSync()[0], 1);
+    for (const [name, value] of Object.entries(tensors)) assert.notDeepEqual(executor.read(name).dataSync(), value.dataSync(), `${name} after a good gradient`);
+    executor.dispose();
+    tf.dispose(tensors);
   });
 }
-
-test('AdamW leaves no tensors behind but its three results', () => {
-  const inputs = { weight: tf.ones([3]), gradient: tf.ones([3]), m: tf.zeros([3]), v: tf.zeros([3]) };
-  const before = tf.memory().numTensors;
-  const result = adamwUpdate({ ...settings, ...inputs, learningRate: 0.1, step: 1 });
-  assert.equal(tf.memory().numTensors, before + 3);
-  tf.dispose([inputs, result] as never);
-});
 
 test('clipping scales all gradients by one factor and reports the norm before it', () => {
   tf.tidy(() => {
