@@ -101,19 +101,23 @@ function vocabularyChunk(hidden: Tensor2D, head: Tensor2D, listed: Tensor2D, ins
   const ownPeak = tf.expandDims(tf.gatherND(logits, bestPlaces), 1);
   const listedLogits = tf.gatherND(logits, places);
   // Each tile is read by one operation after the other, so that each may write where the one before it wrote, and the tile's memory is free for the next.
-  const shares = tf.softmax(runAfter([ownPeak, listedLogits], logits));
+  const read = runAfter([ownPeak, listedLogits], logits);
   logits.dispose();
+  const shares = tf.softmax(read);
+  read.dispose();
   // A share is exp(logit - ownPeak) / total, and the best token's is 1 / total.
   const total = tf.reciprocal(tf.expandDims(tf.gatherND(shares, bestPlaces), 1));
   const peak = peakBefore ? tf.maximum(peakBefore, ownPeak) : ownPeak;
   const scale = peakBefore ? tf.mul(total, tf.exp(tf.sub(ownPeak, peak))) : total;
   // min(share, 0) takes a listed token out; min(share, ∞) leaves one that only stands in for a token of another chunk.
   const taken = inside ? tf.where(inside, tf.zerosLike(listedLogits), tf.fill(listed.shape, Infinity)) : tf.zerosLike(listedLogits);
-  const rest = tensorScatterMin(runAfter([total], shares), tf.reshape(places, [count, 2]), tf.reshape(taken, [count])) as Tensor2D;
+  const rest = tensorScatterMin(shares, tf.reshape(places, [count, 2]), tf.reshape(taken, [count])) as Tensor2D;
   shares.dispose();
   const restShare = tf.sum(rest, 1, true);
-  const restHead = withHead ? tf.mul(tf.matMul(runAfter([restShare], rest), head), scale) : undefined;
+  const summed = runAfter([restShare], rest);
   rest.dispose();
+  const restHead = withHead ? tf.mul(tf.matMul(summed, head), scale) : undefined;
+  summed.dispose();
   return { peak, ownPeak, best, listedLogits, restSum: tf.mul(restShare, scale), ...(restHead && { restHead }) };
 }
 

@@ -4,6 +4,7 @@
 // of width D a row while it holds the row's probabilities, and the backward pass multiplies.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
 import { tf } from '../src/tensorflow/ops.js';
+import { onGpu } from '../src/tensorflow/raw-ops.js';
 import type { BlockScores, DifferentiableScore } from './block-scores.js';
 import { correctSlots, scoreRows } from './score-logits.js';
 import { checkShape } from './shapes.js';
@@ -110,7 +111,7 @@ function planChunks(rows: number, { teacher, chunkRows, chunkVocab }: ScoreHidde
   }
   const even = (total: number, most: number): number => Math.ceil(total / Math.ceil(total / Math.max(1, Math.floor(most))));
   const byHiddenTeacher = teacher && 'head' in teacher;
-  const tileBytes = (tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice ? chunkBytes : cachedBytes;
+  const tileBytes = onGpu() ? chunkBytes : cachedBytes;
   const listedBytes = teacher && 'ids' in teacher ? 4 * teacher.ids.shape[2] * width : 1;
   const most = Math.min(byHiddenTeacher ? chunkBytes / (8 * vocabulary) : mostRows, chunkBytes / listedBytes);
   const count = Math.ceil(rows / Math.max(1, Math.floor(chunkRows ?? most)));

@@ -3,7 +3,7 @@
 // moves the outputs and the accepted lengths is reported.
 import { isDeepStrictEqual } from 'node:util';
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
-import { drafterBlocks, drafterContext } from '../models/drafter.js';
+import { contextKeyValues, drafterBlocks, drafterContext } from '../models/drafter.js';
 import type { DrafterDtype } from '../models/drafter-checkpoint.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import { bfloat16ToFloat32, float32ToBfloat16, float32ToHalf, halfToFloat32 } from '../models/half.js';
@@ -56,7 +56,7 @@ export function randomComparisonInputs(config: DrafterConfig, seed = 0): Compari
 export function compareOutputs(first: { config: DrafterConfig; weights: Weights }, second: { config: DrafterConfig; weights: Weights }, inputs: ComparisonInputs): number {
   const run = ({ config, weights }: { config: DrafterConfig; weights: Weights }): Float32Array =>
     tf.tidy(() => {
-      const context = drafterContext(config, weights, inputs.features);
+      const context = contextKeyValues(config, weights, drafterContext(config, weights, inputs.features));
       const hidden: Tensor = drafterBlocks(config, weights, { context, blockEmbeddings: inputs.blockEmbeddings, anchors: inputs.anchors });
       return hidden.dataSync() as Float32Array;
     });

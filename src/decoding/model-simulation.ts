@@ -1,7 +1,7 @@
 // The rounds that greedy decoding would take over a known text, from two real models without any cache: the target reads the text
 // once, the drafter drafts a block at every position, and the walk picks. On the target's own text these are the decoded rounds.
 import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
-import { drafterBlocks, drafterContext } from '../models/drafter.js';
+import { contextKeyValues, drafterBlocks, drafterContext } from '../models/drafter.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import { embed, linear } from '../models/layers.js';
 import { embeddingTable, lmHeadWeight, targetForward, type Target } from '../models/target.js';
@@ -38,7 +38,7 @@ function draftBlocks({ target, drafter }: SimulationModels, tokens: Int32Array, 
   tf.tidy(() => {
     const ids = tf.tensor2d(tokens.subarray(0, end), [1, end], 'int32');
     const features = targetForward(target.config, target.weights, ids, { taps: config.targetLayerIds, logits: 'none' }).features!;
-    const context = drafterContext(config, weights, features);
+    const context = contextKeyValues(config, weights, drafterContext(config, weights, features));
     const head = lmHeadWeight(target.config, target.weights);
     const most = Math.max(1, Math.floor(LOGIT_BYTES / (4 * slots * target.config.vocabSize)));
     for (let first = start; first < end; first += most) {

@@ -11,11 +11,11 @@ import { linear, rmsNorm, swiglu } from './layers.js';
 import { applyRope, ropeTables } from './rope.js';
 import type { Weights } from './weights.js';
 
-/** Keys (after norm and RoPE) and values of context positions, one of each per layer, float32 `[B, Hkv, rows, headDim]`. */
-export interface ContextKeyValues {
+/** Keys (after norm and RoPE) and values of context positions, one of each per layer, float32 `[B, Hkv, rows, headDim]`. A type alias, because tf.tidy takes no interfaces. */
+export type ContextKeyValues = {
   keys: Tensor4D[];
   values: Tensor4D[];
-}
+};
 
 /** Rows of the RoPE tables for some positions, float32 `[…, headDim]`. */
 interface Rotation {
@@ -40,39 +40,34 @@ export function drafterContext(config: DrafterConfig, weights: Weights, features
   });
 }
 
+/** Every layer's keys and values of the context `[B, S, D]` of `drafterContext`, at positions 0..S-1. Differentiable in weights and context. */
+export function contextKeyValues(config: DrafterConfig, weights: Weights, context: Tensor3D): ContextKeyValues {
+  return tf.tidy(() => everyLayer(config, weights, context, ropeTables(config.rope, config.headDim, context.shape[1]))) as ContextKeyValues;
+}
+
 /**
  * The drafter on N blocks of every sequence: final-normed hidden states of slots 1..K-1, float32 `[B, N, J, D]`, ready
  * for the target's head.
  *
- * `context [B, S, D]` is `drafterContext`'s, `blockEmbeddings [B, N, K, D]` the target's embeddings of
+ * `context` is `contextKeyValues`', `blockEmbeddings [B, N, K, D]` the target's embeddings of
  * `[x[a], MASK, …]`, `anchors [B, N]` int32 the positions of slot 0. A block sees context positions before its
  * anchor and its own slots. Differentiable in weights, context and embeddings.
  */
 export function drafterBlocks(
   config: DrafterConfig,
   weights: Weights,
-  { context, blockEmbeddings, anchors }: { context: Tensor3D; blockEmbeddings: Tensor4D; anchors: Tensor2D },
+  { context, blockEmbeddings, anchors }: { context: ContextKeyValues; blockEmbeddings: Tensor4D; anchors: Tensor2D },
 ): Tensor4D {
-  const length = context.shape[1];
+  const [sequences, , length] = context.keys[0]!.shape;
   const [batchSize, blockCount, blockSize, width] = blockEmbeddings.shape;
-  if (anchors.shape[0] !== batchSize || anchors.shape[1] !== blockCount || context.shape[0] !== batchSize) {
+  if (anchors.shape[0] !== batchSize || anchors.shape[1] !== blockCount || sequences !== batchSize) {
     throw new Error(
-      `drafterBlocks: context [${context.shape}], blockEmbeddings [${blockEmbeddings.shape}] and anchors [${anchors.shape}] disagree`,
+      `drafterBlocks: context of ${sequences} sequences, blockEmbeddings [${blockEmbeddings.shape}] and anchors [${anchors.shape}] disagree`,
     );
   }
   return tf.tidy(() => {
-    const tables = ropeTables(config.rope, config.headDim, length + blockSize);
-    const contextRotation = {
-      cos: tf.slice(tables.cos, [0, 0], [length, config.headDim]),
-      sin: tf.slice(tables.sin, [0, 0], [length, config.headDim]),
-    };
-    const hidden = runLayers(config, weights, {
-      blocks: blockEmbeddings,
-      anchors,
-      rotation: slotRotation(tables, anchors, blockSize),
-      length,
-      contextKeyValues: (layer) => contextLayerKeyValues(config, weights, layer, context, contextRotation),
-    });
+    const rotation = slotRotation(ropeTables(config.rope, config.headDim, length + blockSize), anchors, blockSize);
+    const hidden = runLayers(config, weights, { blocks: blockEmbeddings, anchors, rotation, context });
     return tf.reshape(hidden, [batchSize, blockCount, blockSize - 1, width]) as Tensor4D;
   });
 }
@@ -92,12 +87,8 @@ export function drafterContextRows(
     const tables = ropeTables(config.rope, config.headDim, capacity);
     const positions = tf.add(tf.range(0, rows, 1, 'int32'), start);
     const rotation = { cos: gatherRows(tables.cos, positions), sin: gatherRows(tables.sin, positions) };
-    const context = drafterContext(config, weights, features);
-    const layers = Array.from({ length: config.numHiddenLayers }, (_, layer) =>
-      contextLayerKeyValues(config, weights, layer, context, rotation),
-    );
-    return { keys: layers.map(({ keys }) => keys), values: layers.map(({ values }) => values) };
-  });
+    return everyLayer(config, weights, drafterContext(config, weights, features), rotation);
+  }) as ContextKeyValues;
 }
 
 /**
@@ -121,8 +112,7 @@ export function drafterDraft(
       blocks: tf.reshape(blockEmbeddings, [batchSize, 1, blockSize, width]) as Tensor4D,
       anchors: blockAnchors,
       rotation: slotRotation(tables, blockAnchors, blockSize),
-      length: capacity,
-      contextKeyValues: (layer) => ({ keys: cache.keys[layer]!, values: cache.values[layer]! }),
+      context: cache,
     });
     return tf.reshape(hidden, [batchSize, blockSize - 1, width]) as Tensor3D;
   });
@@ -135,19 +125,16 @@ interface BlockInputs {
   anchors: Tensor2D;
   /** Of the slots, `[B, N, K, headDim]`. */
   rotation: Rotation;
-  /** S: rows of the context's keys and values. */
-  length: number;
-  /** A layer's keys and values of the context, `[B, Hkv, S, headDim]`. */
-  contextKeyValues(layer: number): { keys: Tensor4D; values: Tensor4D };
+  context: ContextKeyValues;
 }
 
 /** All layers and the final norm; `[M·J, D]`. */
-function runLayers(config: DrafterConfig, weights: Weights, { blocks, anchors, rotation, length, contextKeyValues }: BlockInputs): Tensor2D {
+function runLayers(config: DrafterConfig, weights: Weights, { blocks, anchors, rotation, context }: BlockInputs): Tensor2D {
   const [batchSize, blockCount, blockSize, width] = blocks.shape;
   const blockTotal = batchSize * blockCount;
   const { numAttentionHeads: heads, numKeyValueHeads: keyValueHeads, headDim, rmsNormEps: eps } = config;
   const slots = blockSize - 1;
-  const bias = prefixBias(anchors, length);
+  const bias = prefixBias(anchors, context.keys[0]!.shape[2]);
   let x = tf.reshape(blocks, [blockTotal * blockSize, width]) as Tensor2D;
   for (let layer = 0; layer < config.numHiddenLayers; layer++) {
     const name = (part: string) => `layers.${layer}.${part}`;
@@ -171,8 +158,7 @@ function runLayers(config: DrafterConfig, weights: Weights, { blocks, anchors, r
       eps,
     );
     const blockValues = tf.reshape(project(normed, 'self_attn.v_proj'), [batchSize, blockCount, blockSize, keyValueHeads, headDim]);
-    const { keys, values } = contextKeyValues(layer);
-    const attended = attendPrefixAndBlock({ queries, blockKeys, blockValues, contextKeys: keys, contextValues: values, bias });
+    const attended = attendPrefixAndBlock({ queries, blockKeys, blockValues, contextKeys: context.keys[layer]!, contextValues: context.values[layer]!, bias });
     const afterAttention = tf.add(
       withoutAnchor(x),
       project(tf.reshape(attended, [blockTotal * queryCount, heads * headDim]), 'self_attn.o_proj'),
@@ -182,6 +168,12 @@ function runLayers(config: DrafterConfig, weights: Weights, { blocks, anchors, r
     x = tf.add(afterAttention, mlp);
   }
   return rmsNorm(x, weights['norm.weight']!, eps) as Tensor2D;
+}
+
+/** The layers' keys and values of a context `[B, S, D]` whose positions are turned by `rotation`. */
+function everyLayer(config: DrafterConfig, weights: Weights, context: Tensor3D, rotation: Rotation): ContextKeyValues {
+  const layers = Array.from({ length: config.numHiddenLayers }, (_, layer) => contextLayerKeyValues(config, weights, layer, context, rotation));
+  return { keys: layers.map(({ keys }) => keys), values: layers.map(({ values }) => values) };
 }
 
 /** One layer's keys and values of the context `[B, S, D]`, `[B, Hkv, S, headDim]`; the context is not normed again. */

@@ -1,6 +1,7 @@
 // Loads native TensorFlow, once per process, setting it up at the first use on a machine.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type * as TensorFlow from '@tensorflow/tfjs-node-gpu';
 import { UserError } from '../errors.js';
@@ -11,6 +12,8 @@ import type { Log } from './setup.js';
 export interface LoadOptions {
   /** Threads that one operation may use, and operations that may run side by side; default: all cores. */
   threads?: number;
+  /** The work comes in two halves that wait for nothing of each other, as training steps do: two threads run one half each in place of sharing every operation. */
+  halves?: boolean;
   /** Compile recorded graphs with XLA. Seconds more at the first step, less time at each later one. */
   xla?: boolean;
   /** Where set-up tells its progress; default: standard error. */
@@ -70,9 +73,10 @@ function setEnvironment(options: LoadOptions, installation: Installation): void 
     process.env[name] ??= value;
   };
   set('TF_CPP_MIN_LOG_LEVEL', '2');
-  if (options.threads !== undefined) {
-    process.env['TF_NUM_INTRAOP_THREADS'] = String(options.threads);
-    process.env['TF_NUM_INTEROP_THREADS'] = String(options.threads);
+  const threads = options.threads ?? (process.env['TF_NUM_INTRAOP_THREADS'] === undefined ? availableParallelism() : undefined);
+  if (threads !== undefined) {
+    process.env['TF_NUM_INTRAOP_THREADS'] = String(options.halves === true && threads === 2 ? 1 : threads);
+    process.env['TF_NUM_INTEROP_THREADS'] = String(threads);
   }
   if (options.xla === true) {
     const flags = process.env['TF_XLA_FLAGS'];

@@ -3,11 +3,12 @@
 // Unusual: a step whose loss or gradient is not finite leaves every variable as it was, by a selection inside the graph.
 import type { Scalar, Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { combine, differentiatedScores, scoreHidden, type BlockScores, type HiddenTeacher, type ObjectiveTerm, type TopKTeacher } from '../../losses/index.js';
-import { drafterBlocks, drafterContext } from '../models/drafter.js';
+import { contextKeyValues, drafterBlocks, drafterContext } from '../models/drafter.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import type { StepVariable } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
 import { gatherRows, selectWhole } from '../tensorflow/raw-ops.js';
+import { joinScores, partsOf, type BatchPart } from './batch-parts.js';
 import { adamwAssign, adamwRates, clipByGlobalNorm, takesDecay, type AdamwSettings } from './optimizer.js';
 
 export type Variables = Record<string, StepVariable>;
@@ -85,19 +86,19 @@ export function applyStep(options: TrainStepOptions): (variables: Variables, inp
 export function lossStep(options: TrainStepOptions): (variables: Variables, inputs: Tensors) => Tensors {
   return (variables, inputs) => {
     const weights = Object.fromEntries(options.weightNames.map((name) => [name, variables[variableName.weight(name)]!.read()]));
-    return blockLoss(options, variables, inputs, options.readTarget?.(variables, inputs) ?? readInputs(inputs), weights, false);
+    return blockLoss(options, variables, inputs, readParts(options, variables, inputs), weights, false);
   };
 }
 
 function lossAndGradients(options: TrainStepOptions, variables: Variables, inputs: Tensors): { gradients: Tensors; outputs: Tensors } {
   const { weightNames } = options;
-  const reading = options.readTarget?.(variables, inputs) ?? readInputs(inputs);
+  const parts = readParts(options, variables, inputs);
   let outputs: Tensors = {};
   // What is reported is made while the gradient's scope is open, which would dispose it: copies are kept (some of it is an
   // input itself), and handed out as copies that belong to the caller's scope again.
   const differentiate = tf.valueAndGrads((...tensors: Tensor[]) => {
     const weights = Object.fromEntries(weightNames.map((name, index) => [name, tensors[index]!]));
-    const { loss, ...reported } = blockLoss(options, variables, inputs, reading, weights, true);
+    const { loss, ...reported } = blockLoss(options, variables, inputs, parts, weights, true);
     outputs = Object.fromEntries(Object.entries(reported).map(([name, tensor]) => [name, tf.keep(tf.clone(tensor))]));
     return loss as Scalar;
   });
@@ -123,24 +124,25 @@ function blockLoss(
   options: TrainStepOptions,
   variables: Variables,
   inputs: Tensors,
-  { features, teacher }: TargetReading,
+  parts: readonly BatchPart[],
   weights: Tensors,
   differentiable: boolean,
 ): Tensors {
   const { drafter, objective } = options;
-  const anchors = inputs['anchors'] as Tensor2D;
-  const [batchSize, anchorCount] = anchors.shape;
-  const slots = drafter.blockSize - 1;
   const embedding = variables[variableName.embedding]!.read() as Tensor2D;
   const head = (variables[variableName.head]?.read() ?? embedding) as Tensor2D;
-  const blockEmbeddings = embedBlocks(embedding, inputs['inputIds'] as Tensor2D, anchors, drafter);
-  const context = drafterContext(drafter, weights, features);
-  const hidden = drafterBlocks(drafter, weights, { context, blockEmbeddings, anchors });
-  const flat = tf.reshape(hidden, [batchSize * anchorCount, slots, drafter.hiddenSize]) as Tensor3D;
-  const scores = scoreHidden(flat, head, inputs['labels'] as Tensor2D, inputs['valid'] as Tensor2D, {
-    teacher,
-    differentiate: differentiable ? differentiatedScores(objective) : [],
-  });
+  const differentiate = differentiable ? differentiatedScores(objective) : [];
+  const scores = joinScores(
+    parts,
+    parts.map(({ inputIds, features, shares }) => {
+      const context = contextKeyValues(drafter, weights, drafterContext(drafter, weights, features));
+      return shares.map(({ anchors, labels, valid, teacher }) => {
+        const blockEmbeddings = embedBlocks(embedding, inputIds, anchors, drafter);
+        const hidden = drafterBlocks(drafter, weights, { context, blockEmbeddings, anchors });
+        return scoreHidden(tf.reshape(hidden, [labels.shape[0], labels.shape[1], drafter.hiddenSize]) as Tensor3D, head, labels, valid, { teacher, differentiate });
+      });
+    }),
+  );
   const { loss, metrics } = combine(scores, objective, { scheduled: inputs as Record<string, Scalar> });
   const reported = Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`loss/${name}`, value]));
   return { ...reported, ...blockFigures(scores), loss };
@@ -177,6 +179,10 @@ function blockFigures(scores: BlockScores): Tensors {
       slotValid: tf.sum(scores.valid, 0),
     };
   });
+}
+
+function readParts(options: TrainStepOptions, variables: Variables, inputs: Tensors): BatchPart[] {
+  return partsOf(inputs, (own) => options.readTarget?.(variables, own) ?? readInputs(own));
 }
 
 /** What a cached batch holds of the target: its features, and its top log-probabilities where there are any. */

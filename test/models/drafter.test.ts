@@ -3,7 +3,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
-import { drafterBlocks, drafterContext, drafterContextRows, drafterDraft, type ContextKeyValues } from '../../src/models/drafter.js';
+import { contextKeyValues, drafterBlocks, drafterContext, drafterContextRows, drafterDraft, type ContextKeyValues } from '../../src/models/drafter.js';
 import { loadDrafter, type LoadedDrafter } from '../../src/models/drafter-checkpoint.js';
 import type { DrafterConfig } from '../../src/models/drafter-config.js';
 import { initDrafterWeights } from '../../src/models/drafter-init.js';
@@ -24,7 +24,7 @@ interface GoldenCase {
   drafter: LoadedDrafter;
   target: Target;
   read(name: string): Promise<Tensor>;
-  inputs: { context: Tensor3D; blockEmbeddings: Tensor4D; anchors: Tensor2D; features: Tensor3D };
+  inputs: { context: ContextKeyValues; blockEmbeddings: Tensor4D; anchors: Tensor2D; features: Tensor3D };
 }
 
 async function openGolden(): Promise<GoldenCase> {
@@ -42,7 +42,7 @@ async function openGolden(): Promise<GoldenCase> {
     row.map((anchor) => [ids[b]![anchor]!, ...Array<number>(drafter.config.blockSize - 1).fill(drafter.config.maskTokenId)]),
   );
   const blockEmbeddings: Tensor4D = tf.gather(embeddingTable(target.weights) as Tensor, tf.tensor3d(blocks, undefined, 'int32')) as Tensor4D;
-  const context = drafterContext(drafter.config, drafter.weights, features);
+  const context = contextKeyValues(drafter.config, drafter.weights, drafterContext(drafter.config, drafter.weights, features));
   after(() => file.close());
   return { drafter, target, read, inputs: { context, blockEmbeddings, anchors, features } };
 }
@@ -72,7 +72,7 @@ test('the loss and the gradient of every weight equal the reference\'s', golden,
   const head = lmHeadWeight(target.config, target.weights);
   const loss = (...tensors: Tensor[]): Tensor => {
     const weights = Object.fromEntries(names.map((name, i) => [name, tensors[i]!]));
-    const hidden = drafterBlocks(drafter.config, weights, { ...inputs, context: drafterContext(drafter.config, weights, inputs.features) });
+    const hidden = drafterBlocks(drafter.config, weights, { ...inputs, context: contextKeyValues(drafter.config, weights, drafterContext(drafter.config, weights, inputs.features)) });
     const logProbs = tf.logSoftmax(tf.matMul(tf.reshape(hidden, [-1, 32]) as Tensor2D, head, false, true));
     const ofLabels = tf.sum(tf.mul(logProbs, tf.oneHot(labels as Tensor1D, 160)), 1);
     return tf.neg(tf.div(tf.sum(tf.mul(slotWeights, ofLabels)), tf.sum(slotWeights)));
@@ -145,20 +145,25 @@ function smallInputs(seed: number, anchorRows: number[][]) {
   return { context: normal([batch, 9, 12]) as Tensor3D, blockEmbeddings: normal([batch, blocks, 4, 12]) as Tensor4D, anchors: tf.tensor2d(anchorRows, undefined, 'int32') };
 }
 
+/** `drafterBlocks` from the context itself. */
+function blocksOf(weights: Record<string, Tensor>, { context, ...inputs }: ReturnType<typeof smallInputs>): Tensor4D {
+  return tf.tidy(() => drafterBlocks(small, weights, { ...inputs, context: contextKeyValues(small, weights, context) }));
+}
+
 test('a block sees neither other blocks nor the context from its anchor on', () => {
   const weights = initDrafterWeights(small, 1);
   const inputs = smallInputs(2, [[0, 3, 8]]);
-  const all = drafterBlocks(small, weights, inputs);
+  const all = blocksOf(weights, inputs);
   for (const [n, anchor] of [0, 3, 8].entries()) {
     const after = tf.concat([tf.slice(inputs.context, [0, 0, 0], [1, anchor, 12]), tf.fill([1, 9 - anchor, 12], 7)], 1) as Tensor3D;
-    const alone = drafterBlocks(small, weights, {
+    const alone = blocksOf(weights, {
       context: after,
       blockEmbeddings: tf.slice(inputs.blockEmbeddings, [0, n, 0, 0], [1, 1, 4, 12]),
       anchors: tf.tensor2d([[anchor]], undefined, 'int32'),
     });
     assertClose(alone, tf.slice(all, [0, n, 0, 0], [1, 1, 3, 12]), 1e-5, `block at ${anchor}`);
   }
-  const changed = tf.tidy(() => drafterBlocks(small, weights, { ...inputs, context: tf.add(inputs.context, 1) }));
+  const changed = tf.tidy(() => blocksOf(weights, { ...inputs, context: tf.add(inputs.context, 1) }));
   assertClose(tf.slice(changed, [0, 0, 0, 0], [1, 1, 3, 12]), tf.slice(all, [0, 0, 0, 0], [1, 1, 3, 12]), 0, 'block without context');
   assert.notDeepEqual(tf.slice(changed, [0, 2, 0, 0], [1, 1, 3, 12]).dataSync(), tf.slice(all, [0, 2, 0, 0], [1, 1, 3, 12]).dataSync());
 });
@@ -172,7 +177,7 @@ test('gradients agree with finite differences, attention biases and context incl
   const values = names.map((name) => tf.tensor(Float32Array.from({ length: weights[name]!.size }, () => 0.5 * random.normal() + (name.includes('norm') ? 1 : 0)), weights[name]!.shape));
   const direction = tf.tensor(Float32Array.from({ length: 2 * 3 * 3 * 12 }, () => random.normal()), [2, 3, 3, 12]);
   const objective = (context: Tensor, ...tensors: Tensor[]): Tensor =>
-    tf.sum(tf.mul(direction, drafterBlocks(small, Object.fromEntries(names.map((name, i) => [name, tensors[i]!])), { ...inputs, context: context as Tensor3D })));
+    tf.sum(tf.mul(direction, blocksOf(Object.fromEntries(names.map((name, i) => [name, tensors[i]!])), { ...inputs, context: context as Tensor3D })));
   const all = [inputs.context as Tensor, ...values];
   const gradients = tf.grads(objective as never)(all as never) as unknown as Tensor[];
   for (const [i, tensor] of all.entries()) {
@@ -189,8 +194,8 @@ test('a pass leaves no tensors behind', () => {
   const weights = initDrafterWeights(small, 1);
   const inputs = smallInputs(2, [[0, 3, 8]]);
   const before = tf.memory().numTensors;
-  drafterBlocks(small, weights, inputs).dispose();
-  const { value, grads } = tf.valueAndGrads(((norm: Tensor) => tf.sum(drafterBlocks(small, { ...weights, 'norm.weight': norm }, inputs))) as never)([weights['norm.weight']!]);
+  blocksOf(weights, inputs).dispose();
+  const { value, grads } = tf.valueAndGrads(((norm: Tensor) => tf.sum(blocksOf({ ...weights, 'norm.weight': norm }, inputs))) as never)([weights['norm.weight']!]);
   tf.dispose([value, ...grads]);
   assert.equal(tf.memory().numTensors, before);
 });

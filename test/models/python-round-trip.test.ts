@@ -7,7 +7,7 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
-import { drafterBlocks, drafterContext } from '../../src/models/drafter.js';
+import { contextKeyValues, drafterBlocks, drafterContext } from '../../src/models/drafter.js';
 import { loadDrafter, saveDrafter, type DrafterDtype, type LoadedDrafter } from '../../src/models/drafter-checkpoint.js';
 import type { DrafterConfig } from '../../src/models/drafter-config.js';
 import { drafterWeightShapes } from '../../src/models/drafter-shapes.js';
@@ -86,7 +86,7 @@ function runHere({ config: shape, weights }: LoadedDrafter, { features, embeddin
     const rows = anchors.flatMap((anchor) => [tokens[anchor]!, ...Array.from({ length: shape.blockSize - 1 }, () => shape.maskTokenId)]);
     const table = tf.tensor2d(embedding, [shape.vocabSize, shape.hiddenSize]);
     const blockEmbeddings = tf.reshape(tf.gather(table, tf.tensor1d(rows, 'int32')), [1, anchors.length, shape.blockSize, shape.hiddenSize]) as Tensor4D;
-    const context = drafterContext(shape, weights, tf.tensor3d(features, [1, length, shape.targetLayerIds.length * shape.hiddenSize]));
+    const context = contextKeyValues(shape, weights, drafterContext(shape, weights, tf.tensor3d(features, [1, length, shape.targetLayerIds.length * shape.hiddenSize])));
     return drafterBlocks(shape, weights, { context, blockEmbeddings, anchors: tf.tensor2d([anchors], [1, anchors.length], 'int32') as Tensor2D }).dataSync() as Float32Array;
   });
 }
