@@ -31,7 +31,7 @@ export interface ScoreHiddenOptions {
   teacher?: TopKTeacher | HiddenTeacher;
   /** Rows (slots) a chunk; default up to 1024, or with a HiddenTeacher as many as keep two `[rows, V]` tensors at 64 MiB. */
   chunkRows?: number;
-  /** Tokens a chunk; default as many as keep a `[chunkRows, chunkVocab]` tensor at 8 MiB (64 on a GPU). Not with a HiddenTeacher. */
+  /** Tokens a chunk; default as many as keep a `[chunkRows, chunkVocab]` tensor at 4 MiB (64 on a GPU). Not with a HiddenTeacher. */
   chunkVocab?: number;
   /** Scores that a loss will differentiate; default all. Those left out throw when a gradient asks for them; `[]` suits evaluation. */
   differentiate?: readonly DifferentiableScore[];
@@ -39,7 +39,7 @@ export interface ScoreHiddenOptions {
 
 const chunkBytes = 64 * 2 ** 20;
 /** On a CPU a tile of logits stays in the cache from the product that makes it to the one that uses it up. */
-const cachedBytes = 8 * 2 ** 20;
+const cachedBytes = 4 * 2 ** 20;
 const mostRows = 1024;
 
 /**

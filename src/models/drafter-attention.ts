@@ -1,12 +1,19 @@
-// Attention shaped like the drafter's mask: every block reads the context before its anchor, whose keys and values exist once per
-// sequence, and its own slots. Scores against the two are made apart, `[B, Hkv, N·G·Q, S]` and `[B·Hkv·N, G·Q, K]`, and
-// share one softmax by a common maximum and sum, so no block ever meets another and nothing is joined. The gradient is written out
-// (as in FlashAttention, arXiv 2205.14135, section 3.1): it keeps one tensor of the scores' size and makes two more passes.
+// Attention shaped like the drafter's mask: every block reads the context before its anchor, whose keys and values exist once per sequence, and its
+// own slots. The two have a softmax each and are merged by their sums (as the parts of FlashAttention-2 are, arXiv 2307.08691), so no block ever
+// meets another and nothing is joined. Blocks come sorted by anchor: neighbours form a group, which computes with the context only as far as its
+// last anchor reaches. That length is known to the step alone, so these tensors have one dimension that is known only when they are computed.
+// The gradient is written out: it keeps one tensor of the scores' size and makes two more passes.
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { tf } from '../tensorflow/ops.js';
+import { firstRows, padRows, reshapeInferring, selectWhole } from '../tensorflow/raw-ops.js';
 
 /** Added to the score of a position that must not be read: finite, so that no infinity minus infinity arises. */
 const UNSEEN = -1e30;
+/** Groups of a sequence's blocks, by the least context that pays for them: every group is a few dozen operations more. */
+const groupsFrom = [{ length: 1024, groups: 4 }, { length: 64, groups: 2 }];
+const leastBlocks = 4;
+/** A group's reach is rounded up to a multiple of an eighth of the context: few different shapes, whose kernels TensorFlow keeps. */
+const reachSteps = 8;
 
 /** What one layer's attention reads. Queries and keys have been normed and rotated. H = Hkv·G heads. */
 export interface BlockAttentionInputs {
@@ -20,89 +27,125 @@ export interface BlockAttentionInputs {
   contextKeys: Tensor4D;
   /** `[B, Hkv, S, headDim]`. */
   contextValues: Tensor4D;
-  /** `prefixBias` of the blocks' anchors. */
+  /** `prefixGroups` of the blocks' anchors. */
+  groups: readonly PrefixGroup[];
+}
+
+/** Neighbouring blocks of every sequence, and how far they read. */
+export interface PrefixGroup {
+  /** Blocks of one sequence. */
+  count: number;
+  /** int32 `[1]`: context positions that the group computes with, L; absent where that is all of them. */
+  reach?: Tensor;
+  /** Added to scores: 0 at positions before a block's anchor, a huge negative number from there on; float32 `[B·Hkv·count, 1, L]`. */
   bias: Tensor;
 }
 
-/**
- * What is added to scores against the context: 0 at positions before the anchor, a huge negative number from there on. Float32
- * `[B, 1, N, 1, S]` for anchors `[B, N]` int32; the same for all heads and slots, so it is made once a pass.
- */
-export function prefixBias(anchors: Tensor2D, length: number): Tensor {
+/** Groups of the blocks at `anchors [B, N]` (int32, best sorted along each row), which read a context of `length` positions by `keyValueHeads` heads. */
+export function prefixGroups(anchors: Tensor2D, length: number, keyValueHeads: number): PrefixGroup[] {
   const [batchSize, blockCount] = anchors.shape;
-  return tf.tidy(() => {
-    const hidden = tf.greaterEqual(tf.range(0, length, 1, 'int32'), tf.expandDims(anchors, 2));
-    return tf.reshape(tf.mul(tf.cast(hidden, 'float32'), UNSEEN), [batchSize, 1, blockCount, 1, length]);
-  });
+  const groupCount = groupsFrom.find((plan) => length >= plan.length && blockCount % plan.groups === 0 && blockCount / plan.groups >= leastBlocks)?.groups ?? 1;
+  const count = blockCount / groupCount;
+  const step = Math.ceil(length / reachSteps);
+  return tf.tidy(() =>
+    tf.split(anchors, groupCount, 1).map((own): PrefixGroup => {
+      const positions = tf.range(0, length, 1, 'int32');
+      const biasOf = (seen: Tensor): Tensor => {
+        const hidden = tf.greaterEqual(seen, tf.reshape(own, [batchSize, 1, count, 1]));
+        const bias = selectWhole(hidden, tf.scalar(UNSEEN), tf.scalar(0));
+        // The same for every head, and small: written out, it has the first dimension of the scores.
+        return reshapeInferring(tf.concat(Array<Tensor>(keyValueHeads).fill(bias), 1), [batchSize * keyValueHeads * count, 1, -1]);
+      };
+      if (groupCount === 1) return { count, bias: biasOf(positions) };
+      const steps = tf.floorDiv(tf.add(tf.max(own), tf.scalar(step - 1, 'int32')), tf.scalar(step, 'int32'));
+      const reach = tf.reshape(tf.minimum(tf.mul(tf.maximum(steps, tf.scalar(1, 'int32')), tf.scalar(step, 'int32')), tf.scalar(length, 'int32')), [1]);
+      return { count, reach, bias: biasOf(firstRows(positions, 0, reach)) };
+    }) as never,
+  ) as PrefixGroup[];
 }
 
 /** Softmax attention of every block's slots over `[context before the anchor | own slots]`; `[B, N, Q, H, headDim]`. */
-export function attendPrefixAndBlock(inputs: BlockAttentionInputs): Tensor {
-  const [batchSize, blockCount, queryCount, heads, headDim] = inputs.queries.shape as [number, number, number, number, number];
-  const [, keyValueHeads, length] = inputs.contextKeys.shape;
-  const blockSize = inputs.blockKeys.shape[2]!;
-  const groups = heads / keyValueHeads;
-  const sequences = batchSize * keyValueHeads;
-  const rows = groups * queryCount;
+export function attendPrefixAndBlock({ queries, blockKeys, blockValues, contextKeys, contextValues, groups }: BlockAttentionInputs): Tensor {
   return tf.tidy(() => {
-    const grouped = tf.reshape(tf.mul(inputs.queries, 1 / Math.sqrt(headDim)), [batchSize, blockCount, queryCount, keyValueHeads, groups, headDim]);
-    const queries = tf.reshape(tf.transpose(grouped, [0, 3, 1, 4, 2, 5]), [sequences * blockCount, rows, headDim]);
-    const ownSlots = (x: Tensor) => tf.reshape(tf.transpose(x, [0, 3, 1, 2, 4]), [sequences * blockCount, blockSize, headDim]);
-    const attended = mergedAttention(
-      queries,
-      tf.reshape(inputs.contextKeys, [sequences, length, headDim]),
-      tf.reshape(inputs.contextValues, [sequences, length, headDim]),
-      ownSlots(inputs.blockKeys),
-      ownSlots(inputs.blockValues),
-      inputs.bias,
+    const counts = groups.map(({ count }) => count);
+    const cut = (x: Tensor): Tensor[] => (groups.length === 1 ? [x] : tf.split(x, counts, 1));
+    const [ownQueries, ownKeys, ownValues] = [cut(queries), cut(blockKeys), cut(blockValues)];
+    const attended = groups.map((group, index) =>
+      attendGroup({ queries: ownQueries[index]!, blockKeys: ownKeys[index]!, blockValues: ownValues[index]!, contextKeys, contextValues }, group),
     );
-    const split = tf.reshape(attended, [batchSize, keyValueHeads, blockCount, groups, queryCount, headDim]);
-    return tf.reshape(tf.transpose(split, [0, 2, 4, 1, 3, 5]), [batchSize, blockCount, queryCount, heads, headDim]);
+    return attended.length === 1 ? attended[0]! : tf.concat(attended, 1);
   });
 }
 
+function attendGroup(inputs: Omit<BlockAttentionInputs, 'groups'>, group: PrefixGroup): Tensor {
+  const [batchSize, blockCount, queryCount, heads, headDim] = inputs.queries.shape as [number, number, number, number, number];
+  const [, keyValueHeads, length] = inputs.contextKeys.shape;
+  const blockSize = inputs.blockKeys.shape[2]!;
+  const perHead = heads / keyValueHeads;
+  const sequences = batchSize * keyValueHeads;
+  const grouped = tf.reshape(tf.mul(inputs.queries, 1 / Math.sqrt(headDim)), [batchSize, blockCount, queryCount, keyValueHeads, perHead, headDim]);
+  const queries = tf.reshape(tf.transpose(grouped, [0, 3, 1, 4, 2, 5]), [sequences * blockCount, perHead * queryCount, headDim]);
+  const ownSlots = (x: Tensor) => tf.reshape(tf.transpose(x, [0, 3, 1, 2, 4]), [sequences * blockCount, blockSize, headDim]);
+  const context = (x: Tensor) => tf.reshape(x, [sequences, length, headDim]);
+  const attended = mergedAttention(
+    queries,
+    context(inputs.contextKeys),
+    context(inputs.contextValues),
+    ownSlots(inputs.blockKeys),
+    ownSlots(inputs.blockValues),
+    group,
+  );
+  const split = tf.reshape(attended, [batchSize, keyValueHeads, blockCount, perHead, queryCount, headDim]);
+  return tf.reshape(tf.transpose(split, [0, 2, 4, 1, 3, 5]), [batchSize, blockCount, queryCount, heads, headDim]);
+}
+
 /**
- * The two-part softmax itself, with its gradient. P = B·Hkv sequences of keys, R = G·Q rows of queries a block:
- * queries `[P·N, R, d]` (scaled), context keys and values `[P, S, d]`, own keys and values `[P·N, K, d]`, bias `[B, 1, N, 1, S]`.
+ * The merged softmax itself, with its gradient. P = B·Hkv sequences of keys, n blocks of each, R = G·Q rows of queries a block:
+ * queries `[P·n, R, d]` (scaled), context keys and values `[P, S, d]`, own keys and values `[P·n, K, d]`.
  */
-function mergedAttention(queries: Tensor, contextKeys: Tensor, contextValues: Tensor, ownKeys: Tensor, ownValues: Tensor, bias: Tensor): Tensor {
+function mergedAttention(queries: Tensor, contextKeys: Tensor, contextValues: Tensor, ownKeys: Tensor, ownValues: Tensor, { count, reach, bias }: PrefixGroup): Tensor {
   const [blocks, rows, headDim] = queries.shape as [number, number, number];
   const [sequences, length] = contextKeys.shape as [number, number];
-  const [batchSize, , blockCount] = bias.shape as [number, number, number];
-  const bySequence = (x: Tensor): Tensor3D => tf.reshape(x, [sequences, blockCount * rows, x.shape[2]!]) as Tensor3D;
-  const byBlock = (x: Tensor): Tensor3D => tf.reshape(x, [blocks, rows, x.shape[2]!]) as Tensor3D;
+  const bySequence = (x: Tensor): Tensor3D => reshapeInferring(x, [sequences, count * rows, -1]);
+  const byBlock = (x: Tensor): Tensor3D => reshapeInferring(x, [blocks, rows, -1]);
 
   const attend = tf.customGrad((...args) => {
-    const [q, kc, vc, kb, vb] = args.slice(0, 5) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+    const [q, kc, vc, kb, vb] = args.slice(0, 5) as [Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor3D];
     const save = args[5] as unknown as (tensors: Tensor[]) => void;
+    const reached = (x: Tensor3D): Tensor3D => (reach === undefined ? x : (firstRows(x, 1, reach) as Tensor3D));
+    const contextScores = tf.add(byBlock(tf.matMul(bySequence(q), reached(kc), false, true)), bias);
     const ownScores = tf.matMul(q, kb, false, true);
-    const openScores = tf.reshape(tf.matMul(bySequence(q), kc, false, true), [batchSize, sequences / batchSize, blockCount, rows, length]);
-    const contextScores = byBlock(tf.reshape(tf.add(openScores, bias), [blocks, rows, length]));
-    const highest = tf.maximum(tf.max(contextScores, 2, true), tf.max(ownScores, 2, true));
-    const contextWeights = tf.exp(tf.sub(contextScores, highest));
-    const ownWeights = tf.exp(tf.sub(ownScores, highest));
-    const total = tf.add(tf.sum(contextWeights, 2, true), tf.sum(ownWeights, 2, true));
-    const read = tf.add(byBlock(tf.matMul(bySequence(contextWeights), vc)), tf.matMul(ownWeights, vb));
-    const value = tf.div(read, total);
-    save([q, kc, vc, kb, vb, contextWeights, ownWeights, total, value]);
+    const contextWeights = tf.softmax(contextScores);
+    const ownWeights = tf.softmax(ownScores);
+    const share = tf.sigmoid(tf.sub(logSumExp(contextScores, contextWeights), logSumExp(ownScores, ownWeights)));
+    const contextRead = byBlock(tf.matMul(bySequence(contextWeights), reached(vc)));
+    const value = tf.add(tf.mul(share, contextRead), tf.mul(tf.sub(1, share), tf.matMul(ownWeights, vb)));
+    save([q, kc, vc, kb, vb, contextWeights, ownWeights, share, value, ...(reach === undefined ? [] : [reach])]);
     const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
-      const [q, kc, vc, kb, vb, contextWeights, ownWeights, total, value] = saved as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
-      // With p = weights / total, the softmax's gradient is p·(dp - Σ dy·value); the division is done on the small dy.
-      const scaled = tf.div(dy, total);
-      const shared = tf.sum(tf.mul(scaled, value), 2, true);
-      const scaledRows = bySequence(scaled);
-      const contextGradient = tf.mul(contextWeights, tf.sub(byBlock(tf.matMul(scaledRows, vc, false, true)), shared));
-      const ownGradient = tf.mul(ownWeights, tf.sub(tf.matMul(scaled, vb, false, true), shared));
-      const contextRows = bySequence(contextGradient);
+      const [q, kc, vc, kb, vb, contextWeights, ownWeights, share, value, reach] = saved as Tensor3D[] as [Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor, Tensor3D, Tensor, Tensor, Tensor?];
+      const reached = (x: Tensor3D): Tensor3D => (reach === undefined ? x : (firstRows(x, 1, reach) as Tensor3D));
+      const restored = (x: Tensor): Tensor => (reach === undefined ? x : padRows(x, 1, reach, length));
+      // With p = share·weights, the softmax's gradient is p·(dp - Σ dy·value); the multiplication by the share is done on the small dy.
+      const along = tf.sum(tf.mul(dy, value), 2, true);
+      const ownShare = tf.sub(1, share);
+      const contextDy = bySequence(tf.mul(dy, share));
+      const ownDy = tf.mul(dy, ownShare) as Tensor3D;
+      const contextGradient = bySequence(tf.mul(contextWeights, tf.sub(byBlock(tf.matMul(contextDy, reached(vc), false, true)), tf.mul(along, share))));
+      const ownGradient = tf.mul(ownWeights, tf.sub(tf.matMul(ownDy, vb, false, true), tf.mul(along, ownShare))) as Tensor3D;
       return [
-        tf.add(byBlock(tf.matMul(contextRows, kc)), tf.matMul(ownGradient, kb)),
-        tf.matMul(contextRows, bySequence(q), true, false),
-        tf.matMul(bySequence(contextWeights), scaledRows, true, false),
+        tf.add(byBlock(tf.matMul(contextGradient, reached(kc))), tf.matMul(ownGradient, kb)),
+        restored(tf.matMul(contextGradient, bySequence(q), true, false)),
+        restored(tf.matMul(bySequence(contextWeights), contextDy, true, false)),
         tf.matMul(ownGradient, q, true, false),
-        tf.matMul(ownWeights, scaled, true, false),
+        tf.matMul(ownWeights, ownDy, true, false),
       ];
     };
     return { value, gradFunc };
   });
   return tf.reshape(attend(queries, contextKeys, contextValues, ownKeys, ownValues), [blocks, rows, headDim]);
+}
+
+/** ln Σ exp(scores) over the last axis, from the scores and their softmax: the greatest score is ln(greatest weight) above it. */
+function logSumExp(scores: Tensor, weights: Tensor): Tensor {
+  return tf.sub(tf.max(scores, 2, true), tf.log(tf.max(weights, 2, true)));
 }

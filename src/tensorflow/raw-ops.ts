@@ -107,6 +107,41 @@ export function selectWhole<T extends Tensor>(flag: Tensor, whenTrue: T, whenFal
   return backend.executeSingleOutput('SelectV2', [typeAttribute(backend, 'T', whenTrue.dtype)], [flag, whenTrue, whenFalse]) as T;
 }
 
+/** `tf.reshape` that leaves one dimension, -1, to TensorFlow even where a recorded graph will know it only when it runs. */
+export function reshapeInferring<T extends Tensor>(x: Tensor, shape: readonly number[]): T {
+  const backend = nativeBackend();
+  return tf.tidy(() =>
+    backend.executeSingleOutput('Reshape', [typeAttribute(backend, 'T', x.dtype), typeAttribute(backend, 'Tshape', 'int32')], [x, tf.tensor1d([...shape], 'int32')]),
+  ) as T;
+}
+
+/** The first `count` (int32 `[1]`) rows of an axis. The result's shape holds for this call only: a recorded graph takes the count of each run. */
+export function firstRows(x: Tensor, axis: number, count: Tensor): Tensor {
+  const backend = nativeBackend();
+  return tf.tidy(() => {
+    // -1 stands for a whole axis.
+    const size = besides(x.rank, axis, -1, count);
+    return backend.executeSingleOutput('Slice', [typeAttribute(backend, 'T', x.dtype), typeAttribute(backend, 'Index', 'int32')], [x, tf.zeros([x.rank], 'int32'), size]);
+  });
+}
+
+/** What `firstRows` cut, filled up with zeros to `total` rows again. */
+export function padRows(x: Tensor, axis: number, count: Tensor, total: number): Tensor {
+  const backend = nativeBackend();
+  return tf.tidy(() => {
+    const after = besides(x.rank, axis, 0, tf.sub(tf.scalar(total, 'int32'), count));
+    const paddings = tf.stack([tf.zeros([x.rank], 'int32'), after], 1);
+    return backend.executeSingleOutput('Pad', [typeAttribute(backend, 'T', x.dtype), typeAttribute(backend, 'Tpaddings', 'int32')], [x, paddings]);
+  });
+}
+
+/** int32 `[rank]`: `value` (int32 `[1]`) at `axis`, `others` elsewhere. */
+function besides(rank: number, axis: number, others: number, value: Tensor): Tensor {
+  const fill = (count: number): Tensor[] => (count === 0 ? [] : [tf.fill([count], others, 'int32')]);
+  const parts = [...fill(axis), value, ...fill(rank - axis - 1)];
+  return parts.length === 1 ? value : tf.concat(parts);
+}
+
 /** `cache [B, H, C, d]` with `rows [B, H, n, d]` in the places `start … start + n - 1` of its third axis; `start` int32 `[1]`. Nothing but those rows is computed. */
 export function writeRows<T extends Tensor>(cache: T, start: Tensor, rows: Tensor): T {
   const backend = nativeBackend();
