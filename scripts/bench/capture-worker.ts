@@ -10,7 +10,7 @@ import { createCaptureRunner } from '../../src/training/capture-runner.js';
 
 const { values: flags } = parseArgs({ options: { batch: { type: 'string' }, length: { type: 'string' }, taps: { type: 'string' }, topk: { type: 'string' }, threads: { type: 'string' } } });
 const [batchSize, length] = [Number(flags.batch), Number(flags.length)];
-await loadTensorflow(flags.threads === undefined ? {} : { threads: Number(flags.threads) });
+await loadTensorflow({ halves: true, ...(flags.threads !== undefined && { threads: Number(flags.threads) }) });
 const target = await loadTarget(join(packageRoot(), 'data/demo-target'));
 const random = new Random(3);
 const sequences = Array.from({ length: batchSize }, () => Int32Array.from({ length }, () => random.int(target.config.vocabSize)));

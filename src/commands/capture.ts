@@ -71,7 +71,7 @@ async function capture(argv: CaptureArguments & { target: string; tokens: string
   const part = argv.part === undefined ? undefined : parsePart(argv.part);
   // Loaded here, so that --help and --verify need no TensorFlow.
   const { loadTensorflow } = await import('../tensorflow/load.js');
-  await loadTensorflow({ threads: argv.threads });
+  await loadTensorflow({ threads: argv.threads, halves: true });
   const { resolveModelFolder } = await import('../models/hub.js');
   const { loadTarget } = await import('../models/target-checkpoint.js');
   const { captureCache } = await import('../training/capture.js');

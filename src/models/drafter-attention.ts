@@ -15,7 +15,7 @@ const leastBlocks = 4;
 /** A group's reach is rounded up to a multiple of an eighth of the context: few different shapes, whose kernels TensorFlow keeps. */
 const reachSteps = 8;
 
-/** What one layer's attention reads. Queries and keys have been normed and rotated. H = Hkv·G heads. */
+/** What one layer's attention reads. Queries and keys have been normed and rotated, queries scaled by 1/√headDim. H = Hkv·G heads. */
 export interface BlockAttentionInputs {
   /** `[B, N, Q, H, headDim]`. */
   queries: Tensor;
@@ -83,7 +83,7 @@ function attendGroup(inputs: Omit<BlockAttentionInputs, 'groups'>, group: Prefix
   const blockSize = inputs.blockKeys.shape[2]!;
   const perHead = heads / keyValueHeads;
   const sequences = batchSize * keyValueHeads;
-  const grouped = tf.reshape(tf.mul(inputs.queries, 1 / Math.sqrt(headDim)), [batchSize, blockCount, queryCount, keyValueHeads, perHead, headDim]);
+  const grouped = tf.reshape(inputs.queries, [batchSize, blockCount, queryCount, keyValueHeads, perHead, headDim]);
   const queries = tf.reshape(tf.transpose(grouped, [0, 3, 1, 4, 2, 5]), [sequences * blockCount, perHead * queryCount, headDim]);
   const ownSlots = (x: Tensor) => tf.reshape(tf.transpose(x, [0, 3, 1, 2, 4]), [sequences * blockCount, blockSize, headDim]);
   const context = (x: Tensor) => tf.reshape(x, [sequences, length, headDim]);

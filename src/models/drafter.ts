@@ -147,7 +147,8 @@ function runLayers(config: DrafterConfig, weights: Weights, { blocks, anchors, r
     const normed = rmsNorm(x, weight('input_layernorm.weight'), eps);
     const queries = normAndRotate(
       tf.reshape(project(withoutAnchor(normed), 'self_attn.q_proj'), [batchSize, blockCount, queryCount, heads, headDim]),
-      weight('self_attn.q_norm.weight'),
+      // The scores' scale, where it costs nothing.
+      tf.mul(weight('self_attn.q_norm.weight'), 1 / Math.sqrt(headDim)),
       last ? dropAnchorRotation(rotation) : rotation,
       eps,
     );

@@ -112,11 +112,11 @@ function recordGraphs(target: Target, { columns, taps, batchSize }: RunnerOption
   }
 }
 
-function hostArrays(work: () => Record<string, { dataSync(): unknown; dispose(): void }>): CapturedArrays {
-  return tf.tidy(() => {
-    const tensors = work();
-    const arrays = Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, tensor.dataSync() as Float32Array | Int32Array]));
-    for (const tensor of Object.values(tensors)) tensor.dispose();
-    return arrays as never;
+/** The values of all that `work` gives. They leave by a variable: `tf.tidy` would walk through every element of what it returns, in search of tensors. */
+function hostArrays(work: () => Record<string, { dataSync(): unknown }>): CapturedArrays {
+  const arrays: CapturedArrays = {};
+  tf.tidy(() => {
+    for (const [name, tensor] of Object.entries(work())) arrays[name] = tensor.dataSync() as Float32Array | Int32Array;
   });
+  return arrays;
 }

@@ -6,7 +6,7 @@ import type { TargetConfig } from '../models/target-config.js';
 import { lmHeadWeight, targetForward } from '../models/target.js';
 import type { Weights } from '../models/weights.js';
 import { tf } from '../tensorflow/ops.js';
-import { packHalf } from '../tensorflow/raw-ops.js';
+import { onGpu, packHalf } from '../tensorflow/raw-ops.js';
 
 export interface CaptureStepOptions {
   /** Layers whose outputs are kept, in this order; none: no features. */
@@ -25,17 +25,23 @@ const LOGIT_BYTES = 128 * 2 ** 20;
  * `topkIds` int32 and `topkLogProbs` float32 `[B·S, k]`, best first, normalised over the whole vocabulary.
  */
 export function captureStep(config: TargetConfig, weights: Weights, inputIds: Tensor2D, options: CaptureStepOptions): Record<string, Tensor> {
-  const { taps, featureType, topk } = options;
   return tf.tidy(() => {
-    const pass = targetForward(config, weights, inputIds, { taps, logits: 'none', allHidden: topk > 0 });
-    const outputs: Record<string, Tensor> = {};
-    if (pass.features !== undefined) outputs['features'] = featureType === 'float16' ? packHalf(pass.features) : pass.features;
-    if (pass.hiddenStates !== undefined) {
-      const last = tf.reshape(pass.hiddenStates.at(-1)!, [-1, config.hiddenSize]) as Tensor2D;
-      Object.assign(outputs, topLogProbs(last, lmHeadWeight(config, weights), topk));
-    }
-    return outputs;
+    if (onGpu() || inputIds.shape[0] % 2 === 1) return captureRows(config, weights, inputIds, options);
+    // Two halves side by side, each operation on one thread: see batch-parts.ts.
+    const [first, second] = (tf.split(inputIds, 2, 0) as Tensor2D[]).map((half) => captureRows(config, weights, half, options)) as [Record<string, Tensor>, Record<string, Tensor>];
+    return Object.fromEntries(Object.keys(first).map((name) => [name, tf.concat([first[name]!, second[name]!], 0)]));
   });
+}
+
+function captureRows(config: TargetConfig, weights: Weights, inputIds: Tensor2D, { taps, featureType, topk }: CaptureStepOptions): Record<string, Tensor> {
+  const pass = targetForward(config, weights, inputIds, { taps, logits: 'none', allHidden: topk > 0 });
+  const outputs: Record<string, Tensor> = {};
+  if (pass.features !== undefined) outputs['features'] = featureType === 'float16' ? packHalf(pass.features) : pass.features;
+  if (pass.hiddenStates !== undefined) {
+    const last = tf.reshape(pass.hiddenStates.at(-1)!, [-1, config.hiddenSize]) as Tensor2D;
+    Object.assign(outputs, topLogProbs(last, lmHeadWeight(config, weights), topk));
+  }
+  return outputs;
 }
 
 /** The best `k` log-probabilities of each row of `hidden [M, D]` under `head [V, D]`, with only a slice of the logits in memory. */
@@ -49,9 +55,10 @@ export function topLogProbs(hidden: Tensor2D, head: Tensor2D, k: number): { topk
       const part = tf.tidy(() => {
         const logits = linear(tf.slice(hidden, [start, 0], [Math.min(chunk, rows - start), -1]), head);
         const { values, indices } = tf.topk(logits, k, true);
+        // The best token's share is 1 / Σ exp(logit - best).
+        const logShare = tf.log(tf.max(tf.softmax(logits), 1, true));
         const best = tf.slice(values, [0, 0], [-1, 1]);
-        const logSum = tf.add(best, tf.log(tf.sum(tf.exp(tf.sub(logits, best)), -1, true)));
-        return { ids: indices as Tensor2D, logProbs: tf.sub(values, logSum) as Tensor2D };
+        return { ids: indices as Tensor2D, logProbs: tf.add(tf.sub(values, best), logShare) as Tensor2D };
       });
       ids.push(part.ids);
       logProbs.push(part.logProbs);
