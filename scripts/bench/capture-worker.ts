@@ -20,6 +20,7 @@ const runner = createCaptureRunner(target, {
   columns: { featureWidth: taps.length * target.config.hiddenSize, featureType: 'float16', topk: Number(flags.topk), labels: true },
   batchSize,
   batchCounts: new Map([[length, 1000]]),
+  say: (message) => console.error(message),
 });
 console.log(JSON.stringify({ ready: true }));
 for await (const line of createInterface(process.stdin)) {

@@ -42,7 +42,7 @@ export const ablateCommand: CommandModule<object, AblateArguments> = {
       return;
     }
     const threads = args.threads ?? study.variants[0]!.config.training.threads;
-    await loadTensorflow(threads === null ? {} : { threads });
+    await loadTensorflow({ halves: true, ...(threads !== null && { threads }) });
     const { runStudy } = await import('../ablation/run-study.js');
     const outcome = await withInterrupt(async (signal) => {
       const progress = createProgress({ label: 'step' });

@@ -37,7 +37,7 @@ export const demoCommand: CommandModule<object, DemoArguments> = {
     const objectives = args.objectives.split(',').map((name) => name.trim());
     const unknown = objectives.filter((name) => !(name in namedObjectives));
     if (unknown.length > 0) throw new UserError(`--objectives names ${unknown.join(', ')}; there are ${Object.keys(namedObjectives).join(', ')}.`);
-    await loadTensorflow(args.threads === undefined ? {} : { threads: args.threads });
+    await loadTensorflow({ halves: true, ...(args.threads !== undefined && { threads: args.threads }) });
     const result = await withInterrupt((signal) =>
       runDemo({
         out: args.out,

@@ -50,17 +50,27 @@ function typeAttribute(backend: NativeBackend, name: string, dtype: string): Att
  * throws where one is out of range, on a GPU it gives zeros).
  */
 export function gatherRows(x: Tensor, indices: Tensor): Tensor {
+  return gather(x, indices, 0);
+}
+
+/** Of each row of `x [R, N, …]` the entries at that row's indices `[R, n]` (int32): `[R, n, …]`. */
+export function gatherOfRow(x: Tensor, indices: Tensor): Tensor {
+  return gather(x, indices, 1);
+}
+
+/** Along the axis that follows the `batchAxes` first ones, which `x` and `indices` share. */
+function gather(x: Tensor, indices: Tensor, batchAxes: 0 | 1): Tensor {
   const backend = nativeBackend();
   return tf.tidy(() =>
     backend.executeSingleOutput(
       'GatherV2',
       [
-        { name: 'batch_dims', type: backend.binding.TF_ATTR_INT, value: 0 },
+        { name: 'batch_dims', type: backend.binding.TF_ATTR_INT, value: batchAxes },
         typeAttribute(backend, 'Tparams', x.dtype),
         typeAttribute(backend, 'Tindices', 'int32'),
         typeAttribute(backend, 'Taxis', 'int32'),
       ],
-      [x, indices, tf.scalar(0, 'int32')],
+      [x, indices, tf.scalar(batchAxes, 'int32')],
     ),
   );
 }

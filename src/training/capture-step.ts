@@ -6,7 +6,7 @@ import type { TargetConfig } from '../models/target-config.js';
 import { lmHeadWeight, targetForward } from '../models/target.js';
 import type { Weights } from '../models/weights.js';
 import { tf } from '../tensorflow/ops.js';
-import { onGpu, packHalf } from '../tensorflow/raw-ops.js';
+import { gatherOfRow, onGpu, packHalf } from '../tensorflow/raw-ops.js';
 
 export interface CaptureStepOptions {
   /** Layers whose outputs are kept, in this order; none: no features. */
@@ -54,7 +54,7 @@ export function topLogProbs(hidden: Tensor2D, head: Tensor2D, k: number): { topk
     for (let start = 0; start < rows; start += chunk) {
       const part = tf.tidy(() => {
         const logits = linear(tf.slice(hidden, [start, 0], [Math.min(chunk, rows - start), -1]), head);
-        const { values, indices } = tf.topk(logits, k, true);
+        const { values, indices } = largest(logits as Tensor2D, k);
         // The best token's share is 1 / Σ exp(logit - best).
         const logShare = tf.log(tf.max(tf.softmax(logits), 1, true));
         const best = tf.slice(values, [0, 0], [-1, 1]);
@@ -65,4 +65,33 @@ export function topLogProbs(hidden: Tensor2D, head: Tensor2D, k: number): { topk
     }
     return ids.length === 1 ? { topkIds: ids[0]!, topkLogProbs: logProbs[0]! } : { topkIds: tf.concat(ids), topkLogProbs: tf.concat(logProbs) };
   });
+}
+
+/**
+ * `tf.topk` of each row, best first and the first of equals before the others, at a fraction of its cost in a large vocabulary: the k largest values are in
+ * the k groups of neighbours with the largest maxima.
+ */
+export function largest(x: Tensor2D, k: number): { values: Tensor2D; indices: Tensor2D } {
+  const [rows, columns] = x.shape;
+  const size = groupSize(columns, k);
+  if (size === 1) return tf.topk(x, k, true) as { values: Tensor2D; indices: Tensor2D };
+  return tf.tidy(() => {
+    const groups = tf.reshape(x, [rows, columns / size, size]);
+    const best = tf.topk(tf.max(groups, 2), k, true).indices;
+    // In the order of their places, so that equal values keep theirs.
+    const chosen = tf.neg(tf.topk(tf.neg(best), k, true).values);
+    const { values, indices } = tf.topk(tf.reshape(gatherOfRow(groups, chosen), [rows, k * size]) as Tensor2D, k, true);
+    const places = tf.add(tf.mul(tf.expandDims(chosen, 2), tf.scalar(size, 'int32')), tf.range(0, size, 1, 'int32'));
+    return { values, indices: gatherOfRow(tf.reshape(places, [rows, k * size]), indices) } as { values: Tensor2D; indices: Tensor2D };
+  });
+}
+
+/**
+ * Neighbours in a group: about √(columns / k), where looking through groups and through members costs alike; a power of two that divides the columns. Groups of
+ * less than 16 do not pay (2048 columns, the best 32: 1.3 times the time; 32000: 0.62; 151936: 0.28).
+ */
+function groupSize(columns: number, k: number): number {
+  let size = 1;
+  while (columns % (2 * size) === 0 && (2 * size) ** 2 * k <= columns) size *= 2;
+  return size < 16 ? 1 : size;
 }

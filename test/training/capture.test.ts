@@ -13,7 +13,7 @@ import { packHalf } from '../../src/tensorflow/raw-ops.js';
 import { captureCache, type CaptureOptions } from '../../src/training/capture.js';
 import { batchByLength, formatBytes, formatSeconds, parsePart, partRows } from '../../src/training/capture-plan.js';
 import { createCaptureRunner, rowsOfBatch } from '../../src/training/capture-runner.js';
-import { topLogProbs } from '../../src/training/capture-step.js';
+import { largest, topLogProbs } from '../../src/training/capture-step.js';
 import { regenerateRows, type GenerationRequest } from '../../src/training/regeneration.js';
 import { Random } from '../../src/random.js';
 import { inFolder } from '../data/cache-fixtures.js';
@@ -63,6 +63,19 @@ test('the best log-probabilities equal those of the whole softmax, in chunks too
     assert.ok(difference < 1e-5, `they differ by ${difference}`);
   });
   tf.dispose([hidden, head]);
+});
+
+test('the largest of a row are found through groups, the first of equals first', () => {
+  const random = new Random(11);
+  for (const [columns, k] of [[8192, 32], [2048, 1], [1024, 4], [1000, 3], [999, 5], [64, 64]] as const) {
+    tf.tidy(() => {
+      // Few different values: most places have equals.
+      const x = tf.tensor2d(Float32Array.from({ length: 6 * columns }, () => random.int(40) / 8), [6, columns]);
+      const [found, expected] = [largest(x, k), tf.topk(x, k, true)];
+      assert.deepEqual([...found.indices.dataSync()], [...expected.indices.dataSync()], `${columns} columns, best ${k}`);
+      assert.deepEqual([...found.values.dataSync()], [...expected.values.dataSync()]);
+    });
+  }
 });
 
 test('captured features are the hidden states that Transformers gives, and log-probabilities those of its logits', { skip }, () =>
