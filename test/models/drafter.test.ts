@@ -11,6 +11,7 @@ import { openSafetensors } from '../../src/models/safetensors.js';
 import { loadTarget, lmHeadWeight, embeddingTable, type Target } from '../../src/models/target.js';
 import { Random } from '../../src/random.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
+import { createEagerExecutor, createGraphExecutor } from '../../src/tensorflow/graph.js';
 import { tf } from '../../src/tensorflow/ops.js';
 import { needsShared, sharedPath } from '../shared-files.js';
 
@@ -166,6 +167,55 @@ test('a block sees neither other blocks nor the context from its anchor on', () 
   const changed = tf.tidy(() => blocksOf(weights, { ...inputs, context: tf.add(inputs.context, 1) }));
   assertClose(tf.slice(changed, [0, 0, 0, 0], [1, 1, 3, 12]), tf.slice(all, [0, 0, 0, 0], [1, 1, 3, 12]), 0, 'block without context');
   assert.notDeepEqual(tf.slice(changed, [0, 2, 0, 0], [1, 1, 3, 12]).dataSync(), tf.slice(all, [0, 2, 0, 0], [1, 1, 3, 12]).dataSync());
+});
+
+test('blocks in groups give what each gives by itself, whatever their order; in a graph recorded with other anchors too', () => {
+  const weights = initDrafterWeights(small, 3);
+  const [length, count] = [100, 8];
+  const sets = [[0, 1, 5, 13, 14, 60, 88, 99], [99, 2, 50, 0, 7, 98, 13, 26], [40, 40, 40, 40, 41, 42, 43, 44], [0, 0, 0, 0, 0, 0, 0, 0]];
+  const random = new Random(9);
+  const normal = (shape: number[]) => tf.tensor(Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => random.normal()), shape);
+  const [context, blockEmbeddings, direction] = [normal([1, length, 12]) as Tensor3D, normal([1, count, 4, 12]) as Tensor4D, normal([1, count, 3, 12])];
+  const run = (state: Record<string, { read(): Tensor }>, { context, blockEmbeddings, anchors, direction }: Record<string, Tensor>) => {
+    const read = Object.fromEntries(Object.entries(state).map(([name, variable]) => [name, variable.read()]));
+    let hidden: Tensor | undefined;
+    const gradient = tf.grad((x) => {
+      const out = blocksOf(read, { context: x as Tensor3D, blockEmbeddings: blockEmbeddings as Tensor4D, anchors: anchors as Tensor2D });
+      hidden = tf.keep(tf.clone(out));
+      return tf.sum(tf.mul(out, direction!));
+    })(context!);
+    const handedOut = tf.clone(hidden!);
+    hidden!.dispose();
+    return { hidden: handedOut, gradient };
+  };
+  const example = (blocks: number) => ({
+    context: tf.zeros([1, length, 12]),
+    blockEmbeddings: tf.zeros([1, blocks, 4, 12]),
+    anchors: tf.zeros([1, blocks], 'int32'),
+    direction: tf.zeros([1, blocks, 3, 12]),
+  });
+  const program = { variables: weights, functions: { all: { inputs: example(count), run }, one: { inputs: example(1), run } } };
+  const [graph, eager] = [createGraphExecutor(program), createEagerExecutor(program)];
+  for (const anchors of sets) {
+    tf.tidy(() => {
+      const one = anchors.map((anchor, n) =>
+        eager.run('one', {
+          context,
+          blockEmbeddings: tf.slice(blockEmbeddings, [0, n, 0, 0], [1, 1, 4, 12]),
+          anchors: Int32Array.of(anchor),
+          direction: tf.slice(direction, [0, n, 0, 0], [1, 1, 3, 12]),
+        }),
+      );
+      const expected = { hidden: tf.concat(one.map(({ hidden }) => hidden!), 1), gradient: tf.addN(one.map(({ gradient }) => gradient!)) };
+      for (const executor of [eager, graph]) {
+        const found = executor.run('all', { context, blockEmbeddings, anchors: Int32Array.from(anchors), direction });
+        assertClose(found['hidden']!, expected.hidden, 1e-5, `${executor.kind}, anchors ${anchors.join()}: hidden`);
+        assertClose(found['gradient']!, expected.gradient, 2e-5, `${executor.kind}, anchors ${anchors.join()}: gradient of the context`);
+      }
+    });
+  }
+  graph.dispose();
+  eager.dispose();
 });
 
 test('gradients agree with finite differences, attention biases and context included', () => {
