@@ -1,8 +1,8 @@
-// The disk runs full in the middle of capture, train and export: a clear message and no stack, nothing broken under a final name, and with
+// The disk runs full in the middle of prepare, capture, train, export, evaluate and report: a clear message and no stack, nothing broken under a final name, and with
 // room again the stage ends as it would have. Needs the right to mount a small file system (root on Linux).
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -90,6 +90,51 @@ for (const stage of ['capture', 'train', 'export']) {
       }),
     ),
   );
+}
+
+/** Commands that write one result, by the file that must be whole or as it was. */
+const commands: Record<string, { result: string; args(folder: string, disk: string): string[] }> = {
+  prepare: {
+    result: 'out/manifest.json',
+    args: (folder, disk) => ['prepare', '--target', join(packageRoot(), 'data/demo-target'), '--input', join(folder, 'chats.jsonl'), '--out', join(disk, 'out')],
+  },
+  evaluate: {
+    result: 'result.json',
+    args: (folder, disk) => ['evaluate', '--drafter', join(folder, 'trained'), '--prompts', `few=${join(folder, 'prompts.jsonl')}`, '--max-new-tokens', '8', '--json', join(disk, 'result.json')],
+  },
+  report: { result: 'report.html', args: (folder, disk) => ['report', join(folder, 'trained'), '--out', join(disk, 'report.html')] },
+};
+
+for (const [name, { result, args }] of Object.entries(commands)) {
+  test(`${name}: a full disk is named, the result from before stays, and with room again there is a new one`, { skip }, () =>
+    withSmallRun((folder) =>
+      withDisk(folder, async (disk) => {
+        writeFileSync(join(folder, 'chats.jsonl'), Array.from({ length: 300 }, (_, i) => JSON.stringify({ prompt: `Count to ${i}.`, completion: 'One, two, three. '.repeat(20) })).join('\n'));
+        writeFileSync(join(folder, 'prompts.jsonl'), [3, 7].map((start) => JSON.stringify({ prompt_ids: [start, start + 1, start + 2] })).join('\n'));
+        if (name !== 'prepare') assert.equal(runStage('train', folder, 'trained').status, 0);
+        const run = () => spawnSync(process.execPath, [join(packageRoot(), 'dist/src/cli.js'), ...args(folder, disk)], { encoding: 'utf8' });
+        const fill = () => assert.throws(() => writeFileSync(join(disk, 'filler'), Buffer.alloc(diskBytes + 1)), /ENOSPC/);
+        const path = join(disk, result);
+        const refuse = () => {
+          const full = run();
+          assert.notEqual(full.status, 0, full.stdout);
+          assert.match(full.stderr, /draftalign: .*(the disk is full|ENOSPC|no space left|bytes are free|iB are free)/);
+          assert.doesNotMatch(full.stderr, /\n {4}at /);
+          rmSync(join(disk, 'filler'));
+        };
+        fill();
+        refuse();
+        assert.ok(!existsSync(path), `${result} was written to a full disk`);
+        const made = run();
+        assert.equal(made.status, 0, made.stderr);
+        if (name === 'prepare') return void assert.equal((await openCache(join(disk, 'out'))).rowCount, 300);
+        const before = readFileSync(path);
+        fill();
+        refuse();
+        assert.deepEqual(readFileSync(path), before);
+        assert.deepEqual(readdirSync(disk), [result]);
+      }),
+    ));
 }
 
 test('a file that does not fit leaves the one before it, and nothing beside it', { skip }, () =>
