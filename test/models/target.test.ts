@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'node:test';
 import type { Scalar, Tensor2D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { bfloat16ToFloat32, float32ToBfloat16 } from '../../src/models/half.js';
@@ -6,9 +9,11 @@ import { ropeFrequencies, tablesOfFrequencies } from '../../src/models/rope.js';
 import { openSafetensors } from '../../src/models/safetensors.js';
 import { loadTarget, targetForward } from '../../src/models/target.js';
 import type { KeyValues, Target, TargetOutput } from '../../src/models/target.js';
+import { packageRoot } from '../../src/package-root.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { tf } from '../../src/tensorflow/ops.js';
 import { needsShared, sharedPath } from '../shared-files.js';
+import { withSmallRun } from '../training/small-run.js';
 
 await loadTensorflow();
 
@@ -100,3 +105,15 @@ test('loading and running a target leaves no tensor behind', needsShared(`models
   target.dispose();
   assert.equal(tf.memory().numTensors, before);
 });
+
+test('a target that no memory holds is refused before anything is allocated', () =>
+  withSmallRun(async (folder) => {
+    const file = join(folder, 'target/config.json');
+    const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+    writeFileSync(file, JSON.stringify({ ...config, hidden_size: 65_536, intermediate_size: 262_144, num_hidden_layers: 400 }));
+    await assert.rejects(loadTarget(join(folder, 'target')), /target: its 2\d{4}\.\d billion weights take \d+ GiB in float32, and this machine has \d+ GiB/);
+    const run = spawnSync(process.execPath, [join(packageRoot(), 'dist/src/cli.js'), 'capture', '--target', join(folder, 'target'), '--tokens', join(folder, 'tokens'), '--out', join(folder, 'cache')], { encoding: 'utf8' });
+    assert.notEqual(run.status, 0);
+    assert.match(run.stderr, /draftalign: .*billion weights take/);
+    assert.ok(!existsSync(join(folder, 'cache')));
+  }));
