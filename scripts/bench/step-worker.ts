@@ -37,7 +37,7 @@ export interface Timed {
 
 const { values: flags } = parseArgs({ options: { shape: { type: 'string' }, way: { type: 'string' }, threads: { type: 'string' } } });
 const shape = JSON.parse(flags.shape!) as BenchCase;
-await loadTensorflow({ halves: true, xla: flags.way === 'xla', ...(flags.threads !== undefined && { threads: Number(flags.threads) }) });
+await loadTensorflow({ halves: flags.way === 'graph' || flags.way === 'online', xla: flags.way === 'xla', ...(flags.threads !== undefined && { threads: Number(flags.threads) }) });
 const callsSoFar = countCalls();
 const probe = matmulProbe();
 const idleBytes = processBytes('VmRSS');

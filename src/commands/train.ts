@@ -45,7 +45,7 @@ export const trainCommand: CommandModule<object, TrainArguments> = {
       .example('$0 train --resume --run runs/demo', 'go on after an interruption'),
   async handler(args) {
     const config = await readConfig(args);
-    await loadTensorflow({ halves: true, ...(config.training.threads !== null && { threads: config.training.threads }) });
+    await loadTensorflow({ halves: !config.training.eager, ...(config.training.threads !== null && { threads: config.training.threads }) });
     if (args.plan) {
       console.log(describePlan(await planRun(config)));
       return;

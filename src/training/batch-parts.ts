@@ -3,7 +3,6 @@
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
 import type { BlockScores, HiddenTeacher, TopKTeacher } from '../../losses/index.js';
 import { tf } from '../tensorflow/ops.js';
-import { onGpu } from '../tensorflow/raw-ops.js';
 import type { TargetReading, Tensors } from './train-step.js';
 
 /** Some sequences of a batch, and their blocks in one or two shares. */
@@ -27,16 +26,16 @@ export interface BlockShare {
 }
 
 /**
- * Half the sequences and the other half, each with one share; or, where their number is odd, all sequences with two shares of anchors. On a GPU,
- * whose operations fill it, or where neither can be halved, all in one. `read` asks the target about a part's inputs.
+ * Half the sequences and the other half, each with one share; or, where their number is odd, all sequences with two shares of anchors; or, where neither can be
+ * halved or is to be, all in one. `read` asks the target about a part's inputs.
  */
-export function partsOf(inputs: Tensors, read: (inputs: Tensors) => TargetReading): BatchPart[] {
+export function partsOf(inputs: Tensors, read: (inputs: Tensors) => TargetReading, halved: boolean): BatchPart[] {
   const [batchSize, anchorCount] = inputs['anchors']!.shape as [number, number];
-  if (!onGpu() && batchSize % 2 === 0) {
+  if (halved && batchSize % 2 === 0) {
     return halves((half) => Object.fromEntries(Object.entries(inputs).map(([name, tensor]) => [name, tensor.rank === 0 ? tensor : half(tensor, 0)]))).map((own) => wholePart(own, read(own)));
   }
   const whole = wholePart(inputs, read(inputs));
-  if (onGpu() || anchorCount % 2 === 1) return [whole];
+  if (!halved || anchorCount % 2 === 1) return [whole];
   const [{ anchors, labels, valid, teacher }] = whole.shares as [BlockShare];
   const shares = halves((half): BlockShare => {
     const blocks = <T extends Tensor>(tensor: T): T => {

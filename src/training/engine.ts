@@ -12,6 +12,7 @@ import { openSafetensors, writeSafetensors } from '../models/safetensors.js';
 import type { Weights } from '../models/weights.js';
 import { createEagerExecutor, createGraphExecutor, type Executor, type Program, type StepFunction, type TypedInput } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
+import { onGpu } from '../tensorflow/raw-ops.js';
 import { cacheShapes, contextStep, draftStep } from './draft-step.js';
 import { verifyFirstStep } from './first-step.js';
 import {
@@ -105,7 +106,8 @@ export interface Engine {
 export function createEngine(options: EngineOptions): Engine {
   const { drafter, objective, accumulate } = options;
   const weightNames = Object.keys(options.weights);
-  const step: TrainStepOptions = { ...options, weightNames };
+  // A GPU is filled by one operation, and operations one by one gain nothing.
+  const step: TrainStepOptions = { ...options, weightNames, halves: !options.eager && !onGpu() };
   const variables: Tensors = { [variableName.embedding]: options.embedding, ...(options.head && { [variableName.head]: options.head }), ...options.frozen };
   const zeros: Tensor[] = [];
   const zero = (shape: number[]) => {

@@ -23,6 +23,8 @@ export interface TrainStepOptions {
   optimizer: AdamwSettings & { maxGradientNorm: number | null };
   /** Batches whose gradients one update averages. */
   accumulate: number;
+  /** Whether a batch is computed in two halves (batch-parts.ts). */
+  halves: boolean;
   /** Features (and teacher) of a batch; default: what the inputs hold, as a cache gives them. */
   readTarget?: (variables: Variables, inputs: Tensors) => TargetReading;
 }
@@ -182,7 +184,7 @@ function blockFigures(scores: BlockScores): Tensors {
 }
 
 function readParts(options: TrainStepOptions, variables: Variables, inputs: Tensors): BatchPart[] {
-  return partsOf(inputs, (own) => options.readTarget?.(variables, own) ?? readInputs(own));
+  return partsOf(inputs, (own) => options.readTarget?.(variables, own) ?? readInputs(own), options.halves);
 }
 
 /** What a cached batch holds of the target: its features, and its top log-probabilities where there are any. */

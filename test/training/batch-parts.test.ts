@@ -36,7 +36,7 @@ for (const [batchSize, anchors, shape] of [
   test(`${batchSize} sequences of ${anchors} blocks: ${shape}, each block with what belongs to it, joined in order`, () => {
     tf.tidy(() => {
       const { inputs, read } = numbered(batchSize, anchors);
-      const parts = partsOf(inputs, read);
+      const parts = partsOf(inputs, read, true);
       const words = ['', 'one', 'two'];
       assert.equal(`${words[parts.length]} part${parts.length > 1 ? 's' : ''} of ${words[parts[0]!.shares.length]} share${parts[0]!.shares.length > 1 ? 's' : ''}`, shape);
       const scores = parts.map(({ inputIds, features, shares }) =>
