@@ -112,28 +112,26 @@ function mergedAttention(queries: Tensor, contextKeys: Tensor, contextValues: Te
   const attend = tf.customGrad((...args) => {
     const [q, kc, vc, kb, vb] = args.slice(0, 5) as [Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor3D];
     const save = args[5] as unknown as (tensors: Tensor[]) => void;
-    const reached = (x: Tensor3D): Tensor3D => (reach === undefined ? x : (firstRows(x, 1, reach) as Tensor3D));
-    const contextScores = tf.add(byBlock(tf.matMul(bySequence(q), reached(kc), false, true)), bias);
+    const contextScores = tf.add(byBlock(tf.matMul(bySequence(q), firstPositions(kc, reach), false, true)), bias);
     const ownScores = tf.matMul(q, kb, false, true);
     const contextWeights = tf.softmax(contextScores);
     const ownWeights = tf.softmax(ownScores);
     const share = tf.sigmoid(tf.sub(logSumExp(contextScores, contextWeights), logSumExp(ownScores, ownWeights)));
-    const contextRead = byBlock(tf.matMul(bySequence(contextWeights), reached(vc)));
+    const contextRead = byBlock(tf.matMul(bySequence(contextWeights), firstPositions(vc, reach)));
     const value = tf.add(tf.mul(share, contextRead), tf.mul(tf.sub(1, share), tf.matMul(ownWeights, vb)));
     save([q, kc, vc, kb, vb, contextWeights, ownWeights, share, value, ...(reach === undefined ? [] : [reach])]);
     const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
       const [q, kc, vc, kb, vb, contextWeights, ownWeights, share, value, reach] = saved as Tensor3D[] as [Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor, Tensor3D, Tensor, Tensor, Tensor?];
-      const reached = (x: Tensor3D): Tensor3D => (reach === undefined ? x : (firstRows(x, 1, reach) as Tensor3D));
       const restored = (x: Tensor): Tensor => (reach === undefined ? x : padRows(x, 1, reach, length));
       // With p = share·weights, the softmax's gradient is p·(dp - Σ dy·value); the multiplication by the share is done on the small dy.
       const along = tf.sum(tf.mul(dy, value), 2, true);
       const ownShare = tf.sub(1, share);
       const contextDy = bySequence(tf.mul(dy, share));
       const ownDy = tf.mul(dy, ownShare) as Tensor3D;
-      const contextGradient = bySequence(tf.mul(contextWeights, tf.sub(byBlock(tf.matMul(contextDy, reached(vc), false, true)), tf.mul(along, share))));
+      const contextGradient = bySequence(tf.mul(contextWeights, tf.sub(byBlock(tf.matMul(contextDy, firstPositions(vc, reach), false, true)), tf.mul(along, share))));
       const ownGradient = tf.mul(ownWeights, tf.sub(tf.matMul(ownDy, vb, false, true), tf.mul(along, ownShare))) as Tensor3D;
       return [
-        tf.add(byBlock(tf.matMul(contextGradient, reached(kc))), tf.matMul(ownGradient, kb)),
+        tf.add(byBlock(tf.matMul(contextGradient, firstPositions(kc, reach))), tf.matMul(ownGradient, kb)),
         restored(tf.matMul(contextGradient, bySequence(q), true, false)),
         restored(tf.matMul(bySequence(contextWeights), contextDy, true, false)),
         tf.matMul(ownGradient, q, true, false),
@@ -143,6 +141,11 @@ function mergedAttention(queries: Tensor, contextKeys: Tensor, contextValues: Te
     return { value, gradFunc };
   });
   return tf.reshape(attend(queries, contextKeys, contextValues, ownKeys, ownValues), [blocks, rows, headDim]);
+}
+
+/** The rows `[P, L, d]` of the positions that a group reaches, of all `[P, S, d]`. */
+function firstPositions(x: Tensor3D, reach: Tensor | undefined): Tensor3D {
+  return (reach === undefined ? x : firstRows(x, 1, reach)) as Tensor3D;
 }
 
 /** ln Σ exp(scores) over the last axis, from the scores and their softmax: the greatest score is ln(greatest weight) above it. */
