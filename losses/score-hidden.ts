@@ -3,8 +3,8 @@
 // d score/d hidden = (d score/d logits)·head depends on the loss only through one factor, so the forward pass makes that one vector
 // of width D a row while it holds the row's probabilities, and the backward pass multiplies.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
+import { onGpu, threadsPerOperation } from '../src/tensorflow/device.js';
 import { tf } from '../src/tensorflow/ops.js';
-import { onGpu } from '../src/tensorflow/raw-ops.js';
 import type { BlockScores, DifferentiableScore } from './block-scores.js';
 import { correctSlots, scoreRows } from './score-logits.js';
 import { checkShape } from './shapes.js';
@@ -31,14 +31,14 @@ export interface ScoreHiddenOptions {
   teacher?: TopKTeacher | HiddenTeacher;
   /** Rows (slots) a chunk; default up to 1024, or with a HiddenTeacher as many as keep two `[rows, V]` tensors at 64 MiB. */
   chunkRows?: number;
-  /** Tokens a chunk; default as many as keep a `[chunkRows, chunkVocab]` tensor at 4 MiB (64 on a GPU). Not with a HiddenTeacher. */
+  /** Tokens a chunk; default as many as keep a `[chunkRows, chunkVocab]` tensor at 4 MiB (8 where threads share an operation, 64 on a GPU). Not with a HiddenTeacher. */
   chunkVocab?: number;
   /** Scores that a loss will differentiate; default all. Those left out throw when a gradient asks for them; `[]` suits evaluation. */
   differentiate?: readonly DifferentiableScore[];
 }
 
 const chunkBytes = 64 * 2 ** 20;
-/** On a CPU a tile of logits stays in the cache from the product that makes it to the one that uses it up. */
+/** On a CPU a tile of logits stays in the cache from the product that makes it to the one that uses it up: this much for one thread, twice for more. */
 const cachedBytes = 4 * 2 ** 20;
 const mostRows = 1024;
 
@@ -111,7 +111,7 @@ function planChunks(rows: number, { teacher, chunkRows, chunkVocab }: ScoreHidde
   }
   const even = (total: number, most: number): number => Math.ceil(total / Math.ceil(total / Math.max(1, Math.floor(most))));
   const byHiddenTeacher = teacher && 'head' in teacher;
-  const tileBytes = onGpu() ? chunkBytes : cachedBytes;
+  const tileBytes = onGpu() ? chunkBytes : cachedBytes * Math.min(2, threadsPerOperation());
   const listedBytes = teacher && 'ids' in teacher ? 4 * teacher.ids.shape[2] * width : 1;
   const most = Math.min(byHiddenTeacher ? chunkBytes / (8 * vocabulary) : mostRows, chunkBytes / listedBytes);
   const count = Math.ceil(rows / Math.max(1, Math.floor(chunkRows ?? most)));

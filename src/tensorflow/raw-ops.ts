@@ -34,11 +34,6 @@ function nativeBackend(): NativeBackend {
   return backend as NativeBackend;
 }
 
-/** Whether TensorFlow computes on a GPU. */
-export function onGpu(): boolean {
-  return (tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice === true;
-}
-
 function typeAttribute(backend: NativeBackend, name: string, dtype: string): Attribute {
   const types: Record<string, number> = { float32: backend.binding.TF_FLOAT, int32: backend.binding.TF_INT32, bool: backend.binding.TF_BOOL };
   return { name, type: backend.binding.TF_ATTR_TYPE, value: types[dtype] };

@@ -5,8 +5,9 @@ import { linear } from '../models/layers.js';
 import type { TargetConfig } from '../models/target-config.js';
 import { lmHeadWeight, targetForward } from '../models/target.js';
 import type { Weights } from '../models/weights.js';
+import { onGpu } from '../tensorflow/device.js';
 import { tf } from '../tensorflow/ops.js';
-import { gatherOfRow, onGpu, packHalf } from '../tensorflow/raw-ops.js';
+import { gatherOfRow, packHalf } from '../tensorflow/raw-ops.js';
 
 export interface CaptureStepOptions {
   /** Layers whose outputs are kept, in this order; none: no features. */

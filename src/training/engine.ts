@@ -10,9 +10,9 @@ import { saveDrafter } from '../models/drafter-checkpoint.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import { openSafetensors, writeSafetensors } from '../models/safetensors.js';
 import type { Weights } from '../models/weights.js';
+import { onGpu } from '../tensorflow/device.js';
 import { createEagerExecutor, createGraphExecutor, type Executor, type Program, type StepFunction, type TypedInput } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
-import { onGpu } from '../tensorflow/raw-ops.js';
 import { cacheShapes, contextStep, draftStep } from './draft-step.js';
 import { verifyFirstStep } from './first-step.js';
 import {

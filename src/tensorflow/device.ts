@@ -1,0 +1,13 @@
+// What TensorFlow computes on, as far as the shape of our work depends on it.
+import { availableParallelism } from 'node:os';
+import { tf } from './ops.js';
+
+/** Whether TensorFlow computes on a GPU. */
+export function onGpu(): boolean {
+  return (tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice === true;
+}
+
+/** Threads that share one operation on a CPU, as `loadTensorflow` or the user's environment has set it. */
+export function threadsPerOperation(): number {
+  return Number(process.env['TF_NUM_INTRAOP_THREADS'] ?? availableParallelism());
+}
