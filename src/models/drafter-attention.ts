@@ -1,11 +1,11 @@
 // Attention shaped like the drafter's mask: every block reads the context before its anchor, whose keys and values exist once per sequence, and its
-// own slots. The two have a softmax each and are merged by their sums (as the parts of FlashAttention-2 are, arXiv 2307.08691), so no block ever
-// meets another and nothing is joined. Blocks come sorted by anchor: neighbours form a group, which computes with the context only as far as its
+// own slots. Scores against the two are made apart and go through one softmax, so no block ever meets another.
+// Blocks come sorted by anchor: neighbours form a group, which computes with the context only as far as its
 // last anchor reaches. That length is known to the step alone, so these tensors have one dimension that is known only when they are computed.
 // The gradient is written out: it keeps one tensor of the scores' size and makes two more passes.
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { tf } from '../tensorflow/ops.js';
-import { firstRows, padRows, reshapeInferring, selectWhole } from '../tensorflow/raw-ops.js';
+import { firstRows, padRows, reshapeInferring, selectWhole, splitOff } from '../tensorflow/raw-ops.js';
 
 /** Added to the score of a position that must not be read: finite, so that no infinity minus infinity arises. */
 const UNSEEN = -1e30;
@@ -87,7 +87,7 @@ function attendGroup(inputs: Omit<BlockAttentionInputs, 'groups'>, group: Prefix
   const queries = tf.reshape(tf.transpose(grouped, [0, 3, 1, 4, 2, 5]), [sequences * blockCount, perHead * queryCount, headDim]);
   const ownSlots = (x: Tensor) => tf.reshape(tf.transpose(x, [0, 3, 1, 2, 4]), [sequences * blockCount, blockSize, headDim]);
   const context = (x: Tensor) => tf.reshape(x, [sequences, length, headDim]);
-  const attended = mergedAttention(
+  const attended = softmaxAttention(
     queries,
     context(inputs.contextKeys),
     context(inputs.contextValues),
@@ -100,10 +100,10 @@ function attendGroup(inputs: Omit<BlockAttentionInputs, 'groups'>, group: Prefix
 }
 
 /**
- * The merged softmax itself, with its gradient. P = B·Hkv sequences of keys, n blocks of each, R = G·Q rows of queries a block:
+ * The softmax itself, with its gradient. P = B·Hkv sequences of keys, n blocks of each, R = G·Q rows of queries a block:
  * queries `[P·n, R, d]` (scaled), context keys and values `[P, S, d]`, own keys and values `[P·n, K, d]`.
  */
-function mergedAttention(queries: Tensor, contextKeys: Tensor, contextValues: Tensor, ownKeys: Tensor, ownValues: Tensor, { count, reach, bias }: PrefixGroup): Tensor {
+function softmaxAttention(queries: Tensor, contextKeys: Tensor, contextValues: Tensor, ownKeys: Tensor, ownValues: Tensor, { count, reach, bias }: PrefixGroup): Tensor {
   const [blocks, rows, headDim] = queries.shape as [number, number, number];
   const [sequences, length] = contextKeys.shape as [number, number];
   const bySequence = (x: Tensor): Tensor3D => reshapeInferring(x, [sequences, count * rows, -1]);
@@ -113,29 +113,24 @@ function mergedAttention(queries: Tensor, contextKeys: Tensor, contextValues: Te
     const [q, kc, vc, kb, vb] = args.slice(0, 5) as [Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor3D];
     const save = args[5] as unknown as (tensors: Tensor[]) => void;
     const contextScores = tf.add(byBlock(tf.matMul(bySequence(q), firstPositions(kc, reach), false, true)), bias);
-    const ownScores = tf.matMul(q, kb, false, true);
-    const contextWeights = tf.softmax(contextScores);
-    const ownWeights = tf.softmax(ownScores);
-    const share = tf.sigmoid(tf.sub(logSumExp(contextScores, contextWeights), logSumExp(ownScores, ownWeights)));
-    const contextRead = byBlock(tf.matMul(bySequence(contextWeights), firstPositions(vc, reach)));
-    const value = tf.add(tf.mul(share, contextRead), tf.mul(tf.sub(1, share), tf.matMul(ownWeights, vb)));
-    save([q, kc, vc, kb, vb, contextWeights, ownWeights, share, value, ...(reach === undefined ? [] : [reach])]);
+    const weights = tf.softmax(tf.concat([contextScores, tf.matMul(q, kb, false, true)], 2));
+    const [contextWeights, ownWeights] = splitOff(weights, ownKeys.shape[1]!) as [Tensor3D, Tensor3D];
+    const value = tf.add(byBlock(tf.matMul(bySequence(contextWeights), firstPositions(vc, reach))), tf.matMul(ownWeights, vb));
+    save([q, kc, vc, kb, vb, contextWeights, ownWeights, value, ...(reach === undefined ? [] : [reach])]);
     const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
-      const [q, kc, vc, kb, vb, contextWeights, ownWeights, share, value, reach] = saved as Tensor3D[] as [Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor, Tensor3D, Tensor, Tensor, Tensor?];
+      const [q, kc, vc, kb, vb, contextWeights, ownWeights, value, reach] = saved as Tensor3D[] as [Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor3D, Tensor?];
       const restored = (x: Tensor): Tensor => (reach === undefined ? x : padRows(x, 1, reach, length));
-      // With p = share·weights, the softmax's gradient is p·(dp - Σ dy·value); the multiplication by the share is done on the small dy.
+      // The softmax's gradient is p·(dp - Σ dy·value).
       const along = tf.sum(tf.mul(dy, value), 2, true);
-      const ownShare = tf.sub(1, share);
-      const contextDy = bySequence(tf.mul(dy, share));
-      const ownDy = tf.mul(dy, ownShare) as Tensor3D;
-      const contextGradient = bySequence(tf.mul(contextWeights, tf.sub(byBlock(tf.matMul(contextDy, firstPositions(vc, reach), false, true)), tf.mul(along, share))));
-      const ownGradient = tf.mul(ownWeights, tf.sub(tf.matMul(ownDy, vb, false, true), tf.mul(along, ownShare))) as Tensor3D;
+      const dyRows = bySequence(dy);
+      const contextGradient = bySequence(tf.mul(contextWeights, tf.sub(byBlock(tf.matMul(dyRows, firstPositions(vc, reach), false, true)), along)));
+      const ownGradient = tf.mul(ownWeights, tf.sub(tf.matMul(dy as Tensor3D, vb, false, true), along)) as Tensor3D;
       return [
         tf.add(byBlock(tf.matMul(contextGradient, firstPositions(kc, reach))), tf.matMul(ownGradient, kb)),
         restored(tf.matMul(contextGradient, bySequence(q), true, false)),
-        restored(tf.matMul(bySequence(contextWeights), contextDy, true, false)),
+        restored(tf.matMul(bySequence(contextWeights), dyRows, true, false)),
         tf.matMul(ownGradient, q, true, false),
-        tf.matMul(ownWeights, ownDy, true, false),
+        tf.matMul(ownWeights, dy as Tensor3D, true, false),
       ];
     };
     return { value, gradFunc };
@@ -146,9 +141,4 @@ function mergedAttention(queries: Tensor, contextKeys: Tensor, contextValues: Te
 /** The rows `[P, L, d]` of the positions that a group reaches, of all `[P, S, d]`. */
 function firstPositions(x: Tensor3D, reach: Tensor | undefined): Tensor3D {
   return (reach === undefined ? x : firstRows(x, 1, reach)) as Tensor3D;
-}
-
-/** ln Σ exp(scores) over the last axis, from the scores and their softmax: the greatest score is ln(greatest weight) above it. */
-function logSumExp(scores: Tensor, weights: Tensor): Tensor {
-  return tf.sub(tf.max(scores, 2, true), tf.log(tf.max(weights, 2, true)));
 }

@@ -22,6 +22,7 @@ interface NativeBackend {
     recordAfter?(before: number[], x: number): { id: number };
   };
   executeSingleOutput(name: string, attributes: Attribute[], inputs: Tensor[]): Tensor;
+  executeMultipleOutputs(name: string, attributes: Attribute[], inputs: Tensor[], outputs: number): Tensor[];
   getInputTensorIds(tensors: Tensor[]): number[];
   createOutputTensor(metadata: { id: number }): Tensor;
 }
@@ -138,6 +139,13 @@ export function padRows(x: Tensor, axis: number, count: Tensor, total: number): 
     const paddings = tf.stack([tf.zeros([x.rank], 'int32'), after], 1);
     return backend.executeSingleOutput('Pad', [typeAttribute(backend, 'T', x.dtype), typeAttribute(backend, 'Tpaddings', 'int32')], [x, paddings]);
   });
+}
+
+/** All but the last `count` columns of `x`, and those; the first may be so many as only a recorded graph's run will tell. */
+export function splitOff(x: Tensor, count: number): [Tensor, Tensor] {
+  const backend = nativeBackend();
+  const attributes = [{ name: 'num_split', type: backend.binding.TF_ATTR_INT, value: 2 }, typeAttribute(backend, 'T', x.dtype), typeAttribute(backend, 'Tlen', 'int32')];
+  return tf.tidy(() => backend.executeMultipleOutputs('SplitV', attributes, [x, tf.tensor1d([-1, count], 'int32'), tf.scalar(x.rank - 1, 'int32')], 2)) as [Tensor, Tensor];
 }
 
 /** int32 `[rank]`: `value` (int32 `[1]`) at `axis`, `others` elsewhere. */
