@@ -246,3 +246,37 @@ test('recording and running leave no tensor behind', () => {
   step.inputs['x']!.dispose();
   assert.equal(tf.memory().numTensors, before);
 });
+
+test('an update in place changes what is read after it, and nothing that was read before', () => {
+  const start = { w: [1, 2, 3], m: [0, 0, 0], v: [0, 0, 0] };
+  const graph = createGraphExecutor({
+    variables: Object.fromEntries(Object.entries(start).map(([name, value]) => [name, tf.tensor1d(value)])),
+    functions: {
+      step: {
+        inputs: { gradient: tf.zeros([3]) },
+        run: ({ w, m, v }, { gradient }) => {
+          const before = w!.read();
+          const scalars = [0, 0, 0.5, 0.5, 0.5, 1].map((value) => tf.scalar(value));
+          w!.updateInPlace!('ResourceApplyAdam', [m!, v!], [...scalars, gradient!]);
+          // Computed from the old value, possibly after the update.
+          return { before: tf.add(before, 0), after: w!.read(), first: m!.read() };
+        },
+      },
+    },
+  });
+  const kept = graph.read('w');
+  const expected = { ...start };
+  for (let step = 0; step < 3; step++) {
+    const found = graph.run('step', { gradient: Float32Array.of(1, -2, 4) });
+    assert.deepEqual(values(found['before']!), expected.w);
+    expected.m = expected.m.map((m, i) => m + ([1, -2, 4][i]! - m) * 0.5);
+    expected.v = expected.v.map((v, i) => v + ([1, 4, 16][i]! - v) * 0.5);
+    expected.w = expected.w.map((w, i) => w - (0.5 * expected.m[i]!) / (Math.sqrt(expected.v[i]!) + 1));
+    const after = values(found['after']!);
+    assertClose(after, expected.w, 1e-6, `weight after step ${step}`);
+    assertClose(values(found['first']!), expected.m, 1e-6, `first moment after step ${step}`);
+    expected.w = after;
+  }
+  assert.deepEqual(values(kept), start.w, 'a value that was read from the executor');
+  graph.dispose();
+});
