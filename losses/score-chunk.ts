@@ -2,6 +2,8 @@
 // taken out of the sum and dealt with one by one. So every quantity is a sum of positive numbers, and neither 1 - p nor the tail is ever the
 // small difference of two large ones.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
+import { fusedVocabularyTile, type VocabularyTile } from '../src/tensorflow/fused-ops.js';
+import { kernelsInForce } from '../src/tensorflow/kernels.js';
 import { tf } from '../src/tensorflow/ops.js';
 import { gatherRows, runAfter, tensorScatterMin } from '../src/tensorflow/raw-ops.js';
 import type { DifferentiableScore } from './block-scores.js';
@@ -59,9 +61,9 @@ function softmaxOverVocabulary(hidden: Tensor2D, head: Tensor2D, listed: Tensor2
       // One tile after the other: TensorFlow would cut all parts of the head at once, and start on all logits. (Its rewrites seem to drop this order at
       // times, which costs memory and changes no value: scripts/README.md.)
       const part = tf.slice(before ? runAfter([before.restHead ?? before.restSum], head) : head, [start, 0], [size, width]);
-      const local = tf.sub(listed, tf.scalar(start, 'int32'));
+      const local = tf.sub(listed, tf.scalar(start, 'int32')) as Tensor2D;
       const inside = tf.logicalAnd(tf.greaterEqual(local, tf.scalar(0, 'int32')), tf.less(local, tf.scalar(size, 'int32')));
-      const chunk = vocabularyChunk(hidden, part, tf.where(inside, local, tf.zerosLike(local)) as Tensor2D, inside, before?.peak, withHead);
+      const chunk = vocabularyChunk(hidden, part, local, inside, before?.peak, withHead);
       const best = tf.add(chunk.best, tf.scalar(start, 'int32'));
       if (!before) return { ...chunk, best };
       const better = tf.reshape(tf.greater(chunk.ownPeak, before.peak), [-1]);
@@ -91,34 +93,43 @@ interface VocabularyChunk {
   restHead?: Tensor;
 }
 
-/** One tile of logits `[R, v]`, from which all is taken that is wanted of it. `listed` are columns of the tile; those not `inside` are left alone. */
+/** One tile of logits `[R, v]`, from which all is taken that is wanted of it. `listed` are columns of the tile; those not `inside` (where it is given) belong to others. */
 function vocabularyChunk(hidden: Tensor2D, head: Tensor2D, listed: Tensor2D, inside: Tensor | undefined, peakBefore: Tensor | undefined, withHead: boolean): VocabularyChunk {
-  const places = pairWithRow(listed);
-  const count = listed.size;
-  const logits = tf.matMul(hidden, head, false, true);
+  const logits = tf.matMul<Tensor2D>(hidden, head, false, true);
+  const tile: VocabularyTile & { total?: Tensor } = kernelsInForce() ? fusedVocabularyTile(logits, listed) : vocabularyTile(logits, listed, inside);
+  logits.dispose();
+  const { best, peak: ownPeak, listedLogits } = tile;
+  const peak = peakBefore ? tf.maximum(peakBefore, ownPeak) : ownPeak;
+  const factors = [...(tile.total ? [tile.total] : []), ...(peakBefore ? [tf.exp(tf.sub(ownPeak, peak))] : [])];
+  const scaled = (sum: Tensor): Tensor => (factors.length === 0 ? sum : tf.mul(sum, factors.reduce((product, factor) => tf.mul(product, factor))));
+  const restHead = withHead ? scaled(tf.matMul(tile.weights as Tensor2D, head)) : undefined;
+  tile.weights.dispose();
+  return { peak, ownPeak, best, listedLogits, restSum: scaled(tile.sum), ...(restHead && { restHead }) };
+}
+
+/** What draftalign's kernel makes in two passes, by TensorFlow's operations; weights and sum are divided by `total [R, 1]`. */
+function vocabularyTile(logits: Tensor2D, listed: Tensor2D, inside: Tensor | undefined): VocabularyTile & { total: Tensor } {
+  const columns = inside ? (tf.where(inside, listed, tf.zerosLike(listed)) as Tensor2D) : listed;
+  const places = pairWithRow(columns);
+  const count = columns.size;
   const best = tf.argMax(logits, 1);
   const bestPlaces = pairWithRow(best);
-  const ownPeak = tf.expandDims(tf.gatherND(logits, bestPlaces), 1);
+  const peak = tf.expandDims(tf.gatherND(logits, bestPlaces), 1);
   const listedLogits = tf.gatherND(logits, places);
   // Each tile is read by one operation after the other, so that each may write where the one before it wrote, and the tile's memory is free for the next.
-  const read = runAfter([ownPeak, listedLogits], logits);
-  logits.dispose();
+  const read = runAfter([peak, listedLogits], logits);
   const shares = tf.softmax(read);
   read.dispose();
-  // A share is exp(logit - ownPeak) / total, and the best token's is 1 / total.
+  // A share is exp(logit - peak) / total, and the best token's is 1 / total.
   const total = tf.reciprocal(tf.expandDims(tf.gatherND(shares, bestPlaces), 1));
-  const peak = peakBefore ? tf.maximum(peakBefore, ownPeak) : ownPeak;
-  const scale = peakBefore ? tf.mul(total, tf.exp(tf.sub(ownPeak, peak))) : total;
   // min(share, 0) takes a listed token out; min(share, ∞) leaves one that only stands in for a token of another chunk.
-  const taken = inside ? tf.where(inside, tf.zerosLike(listedLogits), tf.fill(listed.shape, Infinity)) : tf.zerosLike(listedLogits);
-  const rest = tensorScatterMin(shares, tf.reshape(places, [count, 2]), tf.reshape(taken, [count])) as Tensor2D;
+  const taken = inside ? tf.where(inside, tf.zerosLike(listedLogits), tf.fill(columns.shape, Infinity)) : tf.zerosLike(listedLogits);
+  const rest = tensorScatterMin(shares, tf.reshape(places, [count, 2]), tf.reshape(taken, [count]));
   shares.dispose();
-  const restShare = tf.sum(rest, 1, true);
-  const summed = runAfter([restShare], rest);
+  const sum = tf.sum(rest, 1, true);
+  const weights = runAfter([sum], rest);
   rest.dispose();
-  const restHead = withHead ? tf.mul(tf.matMul(summed, head), scale) : undefined;
-  summed.dispose();
-  return { peak, ownPeak, best, listedLogits, restSum: tf.mul(restShare, scale), ...(restHead && { restHead }) };
+  return { weights, sum, peak, best, listedLogits, total };
 }
 
 /** Without a teacher: the label's log-probability and its gradient (1-q)·head[label] - Σ_{others} q·head. */

@@ -1,9 +1,12 @@
 // Attention shaped like the drafter's mask: every block reads the context before its anchor, whose keys and values exist once per sequence, and its
-// own slots. Scores against the two are made apart and go through one softmax, so no block ever meets another.
+// own slots. One kernel does it where draftalign's kernels are in force. By plain operations, scores against the two are made apart and go
+// through one softmax, so no block ever meets another.
 // Blocks come sorted by anchor: neighbours form a group, which computes with the context only as far as its
 // last anchor reaches. That length is known to the step alone, so these tensors have one dimension that is known only when they are computed.
 // The gradient is written out: it keeps one tensor of the scores' size and makes two more passes.
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
+import { attentionHeadMultiple, fusedBlockAttention, fusedBlockAttentionGradient, type BlockAttentionTensors } from '../tensorflow/fused-ops.js';
+import { kernelsInForce } from '../tensorflow/kernels.js';
 import { tf } from '../tensorflow/ops.js';
 import { firstRows, padRows, reshapeInferring, selectWhole, splitOff } from '../tensorflow/raw-ops.js';
 
@@ -27,12 +30,38 @@ export interface BlockAttentionInputs {
   contextKeys: Tensor4D;
   /** `[B, Hkv, S, headDim]`. */
   contextValues: Tensor4D;
-  /** `prefixGroups` of the blocks' anchors. */
-  groups: readonly PrefixGroup[];
+}
+
+/** Softmax attention of every block's slots over `[context before the anchor | own slots]`; `[B, N, Q, H, headDim]`. */
+export type BlockAttention = (inputs: BlockAttentionInputs) => Tensor;
+
+/**
+ * The attention of the blocks at `anchors [B, N]` (int32, best sorted along each row), which read a context of `length` positions by `keyValueHeads` heads
+ * of `headDim` numbers. What all layers share is made here, once.
+ */
+export function blockAttention(anchors: Tensor2D, { length, keyValueHeads, headDim }: { length: number; keyValueHeads: number; headDim: number }): BlockAttention {
+  if (kernelsInForce() && headDim % attentionHeadMultiple === 0) return (inputs) => attendByKernel(inputs, anchors);
+  const groups = prefixGroups(anchors, length, keyValueHeads);
+  return (inputs) => attendByGroups(inputs, groups);
+}
+
+function attendByKernel({ queries, blockKeys, blockValues, contextKeys, contextValues }: BlockAttentionInputs, anchors: Tensor2D): Tensor {
+  const attend = tf.customGrad((...args) => {
+    const inputs = args.slice(0, 5) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+    const save = args[5] as unknown as (tensors: Tensor[]) => void;
+    const { attended, logSums } = fusedBlockAttention([...inputs, anchors]);
+    save([...inputs, anchors, attended, logSums]);
+    const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
+      const [attended, logSums] = saved.slice(6) as [Tensor, Tensor];
+      return fusedBlockAttentionGradient(saved.slice(0, 6) as unknown as BlockAttentionTensors, attended, logSums, dy);
+    };
+    return { value: attended, gradFunc };
+  });
+  return attend(queries, blockKeys, blockValues, contextKeys, contextValues);
 }
 
 /** Neighbouring blocks of every sequence, and how far they read. */
-export interface PrefixGroup {
+interface PrefixGroup {
   /** Blocks of one sequence. */
   count: number;
   /** int32 `[1]`: context positions that the group computes with, L; absent where that is all of them. */
@@ -41,8 +70,7 @@ export interface PrefixGroup {
   bias: Tensor;
 }
 
-/** Groups of the blocks at `anchors [B, N]` (int32, best sorted along each row), which read a context of `length` positions by `keyValueHeads` heads. */
-export function prefixGroups(anchors: Tensor2D, length: number, keyValueHeads: number): PrefixGroup[] {
+function prefixGroups(anchors: Tensor2D, length: number, keyValueHeads: number): PrefixGroup[] {
   const [batchSize, blockCount] = anchors.shape;
   const groupCount = groupsFrom.find((plan) => length >= plan.length && blockCount % plan.groups === 0 && blockCount / plan.groups >= leastBlocks)?.groups ?? 1;
   const count = blockCount / groupCount;
@@ -64,8 +92,7 @@ export function prefixGroups(anchors: Tensor2D, length: number, keyValueHeads: n
   ) as PrefixGroup[];
 }
 
-/** Softmax attention of every block's slots over `[context before the anchor | own slots]`; `[B, N, Q, H, headDim]`. */
-export function attendPrefixAndBlock({ queries, blockKeys, blockValues, contextKeys, contextValues, groups }: BlockAttentionInputs): Tensor {
+function attendByGroups({ queries, blockKeys, blockValues, contextKeys, contextValues }: BlockAttentionInputs, groups: readonly PrefixGroup[]): Tensor {
   return tf.tidy(() => {
     const counts = groups.map(({ count }) => count);
     const cut = (x: Tensor): Tensor[] => (groups.length === 1 ? [x] : tf.split(x, counts, 1));
@@ -77,7 +104,7 @@ export function attendPrefixAndBlock({ queries, blockKeys, blockValues, contextK
   });
 }
 
-function attendGroup(inputs: Omit<BlockAttentionInputs, 'groups'>, group: PrefixGroup): Tensor {
+function attendGroup(inputs: BlockAttentionInputs, group: PrefixGroup): Tensor {
   const [batchSize, blockCount, queryCount, heads, headDim] = inputs.queries.shape as [number, number, number, number, number];
   const [, keyValueHeads, length] = inputs.contextKeys.shape;
   const blockSize = inputs.blockKeys.shape[2]!;

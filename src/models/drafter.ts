@@ -5,7 +5,7 @@
 import type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { tf } from '../tensorflow/ops.js';
 import { gatherRows } from '../tensorflow/raw-ops.js';
-import { attendPrefixAndBlock, prefixGroups } from './drafter-attention.js';
+import { blockAttention } from './drafter-attention.js';
 import type { DrafterConfig } from './drafter-config.js';
 import { linear, rmsNorm, swiglu } from './layers.js';
 import { applyRope, ropeTables } from './rope.js';
@@ -134,7 +134,7 @@ function runLayers(config: DrafterConfig, weights: Weights, { blocks, anchors, r
   const blockTotal = batchSize * blockCount;
   const { numAttentionHeads: heads, numKeyValueHeads: keyValueHeads, headDim, rmsNormEps: eps } = config;
   const slots = blockSize - 1;
-  const groups = prefixGroups(anchors, context.keys[0]!.shape[2], keyValueHeads);
+  const attend = blockAttention(anchors, { length: context.keys[0]!.shape[2], keyValueHeads, headDim });
   let x = tf.reshape(blocks, [blockTotal * blockSize, width]) as Tensor2D;
   for (let layer = 0; layer < config.numHiddenLayers; layer++) {
     const name = (part: string) => `layers.${layer}.${part}`;
@@ -159,7 +159,7 @@ function runLayers(config: DrafterConfig, weights: Weights, { blocks, anchors, r
       eps,
     );
     const blockValues = tf.reshape(project(normed, 'self_attn.v_proj'), [batchSize, blockCount, blockSize, keyValueHeads, headDim]);
-    const attended = attendPrefixAndBlock({ queries, blockKeys, blockValues, contextKeys: context.keys[layer]!, contextValues: context.values[layer]!, groups });
+    const attended = attend({ queries, blockKeys, blockValues, contextKeys: context.keys[layer]!, contextValues: context.values[layer]! });
     const afterAttention = tf.add(
       withoutAnchor(x),
       project(tf.reshape(attended, [blockTotal * queryCount, heads * headDim]), 'self_attn.o_proj'),

@@ -1,6 +1,9 @@
 // The pieces that decoder layers are made of, as pure functions: every model here composes these. Norm and activation carry their gradient
 // written out: derived operation by operation, it would make twice the passes over memory and keep every intermediate until the end.
+// Where draftalign's kernels are in force, they compute both ways in one operation each.
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-node-gpu';
+import { fusedGatedProduct, fusedGatedProductGradient, fusedRmsNorm, fusedRmsNormGradient } from '../tensorflow/fused-ops.js';
+import { kernelsInForce } from '../tensorflow/kernels.js';
 import { tf } from '../tensorflow/ops.js';
 import { gatherRows, runAfter } from '../tensorflow/raw-ops.js';
 
@@ -22,6 +25,11 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
   const norm = tf.customGrad((...args) => {
     const [x, weight] = args as [Tensor, Tensor];
     const save = args[2] as unknown as (tensors: Tensor[]) => void;
+    if (kernelsInForce()) {
+      const { norm, inverse } = fusedRmsNorm(x, weight, epsilon);
+      save([x, weight, inverse]);
+      return { value: norm, gradFunc: (dy: Tensor, saved: Tensor[]) => fusedRmsNormGradient(...(saved as [Tensor, Tensor, Tensor]), dy) };
+    }
     const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
     save([x, weight, inverse]);
     const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
@@ -53,6 +61,14 @@ function gatedProduct(gate: Tensor, up: Tensor, down: Tensor): Tensor {
     const [gate, up, down] = args as [Tensor2D, Tensor2D, Tensor2D];
     const save = args[3] as unknown as (tensors: Tensor[]) => void;
     save([gate, up, down]);
+    if (kernelsInForce()) {
+      const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
+        const [gate, up, down] = saved as [Tensor2D, Tensor2D, Tensor2D];
+        const [dGate, dUp, product] = fusedGatedProductGradient(gate, up, tf.matMul(dy as Tensor2D, down));
+        return [dGate, dUp, tf.matMul(dy as Tensor2D, product as Tensor2D, true, false)];
+      };
+      return { value: tf.matMul(fusedGatedProduct(gate, up) as Tensor2D, down, false, true), gradFunc };
+    }
     const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
       const [, up, down] = saved as [Tensor2D, Tensor2D, Tensor2D];
       // TensorFlow keeps what two places compute alike: without this the sigmoid would wait here from the forward pass on.

@@ -2,6 +2,8 @@
 // Frequencies are made in JavaScript in double precision; scaling kinds that are not listed here are refused by name.
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-node-gpu';
 import { UserError } from '../errors.js';
+import { fusedRotation } from '../tensorflow/fused-ops.js';
+import { kernelsInForce } from '../tensorflow/kernels.js';
 import { tf } from '../tensorflow/ops.js';
 
 export type RopeParameters =
@@ -56,6 +58,9 @@ export function applyRope(x: Tensor, cos: Tensor, sin: Tensor): Tensor {
   const turned = tf.customGrad((...args) => {
     const save = args[1] as unknown as (tensors: Tensor[]) => void;
     save([cos, sin]);
+    if (kernelsInForce()) {
+      return { value: fusedRotation(args[0] as Tensor, cos, sin, false), gradFunc: (dy: Tensor, [cos, sin]: Tensor[]) => fusedRotation(dy, cos!, sin!, true) };
+    }
     return { value: turn(args[0] as Tensor, cos, sin), gradFunc: (dy: Tensor, [cos, sin]: Tensor[]) => turn(dy, cos!, tf.neg(sin!)) };
   });
   return turned(x);

@@ -1,6 +1,7 @@
 // A step is a function of variables and inputs, written in plain tfjs operations. An executor holds the variables and runs steps:
 // this one operation by operation (eager), the one in graph.ts as one recorded TensorFlow graph. Both give the same numbers.
 import type { DataType, Tensor } from '@tensorflow/tfjs-node-gpu';
+import { withPlainOperations } from './kernels.js';
 import { tf } from './ops.js';
 
 /** A tensor that outlives the steps. Within a step, `read` after `assign` gives the new value. */
@@ -46,7 +47,7 @@ export interface Executor {
   dispose(): void;
 }
 
-/** Runs every operation by itself: the reference, slow and easy to debug. */
+/** Runs every operation by itself, and plain ones only: the reference, slow and easy to debug. */
 export function createEagerExecutor(program: Program): Executor {
   const values = new Map(Object.entries(program.variables).map(([name, value]) => [name, copy(value)]));
   const variables = Object.fromEntries(
@@ -72,7 +73,7 @@ export function createEagerExecutor(program: Program): Executor {
     kind: 'eager',
     run: (name, inputs) => {
       const step = functionOf(program, name);
-      return tf.tidy(() => step.run(variables, bindInputs(name, step, inputs)));
+      return withPlainOperations(() => tf.tidy(() => step.run(variables, bindInputs(name, step, inputs))));
     },
     read: (name) => tf.clone(valueOf(values, name)),
     write: (name, value) => {

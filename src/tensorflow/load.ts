@@ -5,7 +5,9 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type * as TensorFlow from '@tensorflow/tfjs-node-gpu';
 import { UserError } from '../errors.js';
+import { onGpu } from './device.js';
 import type { Installation } from './installation.js';
+import { loadKernels } from './kernels.js';
 import { ensureTensorflow } from './setup.js';
 import type { Log } from './setup.js';
 
@@ -57,14 +59,16 @@ async function load(options: LoadOptions): Promise<Loaded> {
   const requireFromBinding = createRequire(requireHere.resolve('@tensorflow/tfjs-node-gpu/package.json'));
   const locator = requireFromBinding.resolve('@mapbox/node-pre-gyp');
   requireFromBinding.cache[locator] = { id: locator, filename: locator, loaded: true, exports: { find: () => installation.addon } } as unknown as NodeJS.Module;
+  let tensorflow;
   try {
-    const tensorflow = requireHere('@tensorflow/tfjs-node-gpu') as typeof TensorFlow;
-    return { tensorflow, installation, options };
+    tensorflow = requireHere('@tensorflow/tfjs-node-gpu') as typeof TensorFlow;
   } catch (error) {
     throw new UserError(
       `TensorFlow's library does not load: ${(error as Error).message}\n` + `It lies in ${installation.folder}. Delete that folder and run \`draftalign setup\` to make it anew.`,
     );
   }
+  if (!onGpu()) await loadKernels(installation, options.log ?? ((line) => console.error(line)));
+  return { tensorflow, installation, options };
 }
 
 /** TensorFlow reads these when its library is loaded. What the user has set stays. */

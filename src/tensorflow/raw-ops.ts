@@ -3,7 +3,8 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs-node-gpu';
 import { tf } from './ops.js';
 
-interface Attribute {
+/** An attribute of a TensorFlow operation. */
+export interface Attribute {
   name: string;
   type: number;
   value: unknown;
@@ -15,6 +16,7 @@ interface NativeBackend {
     TF_ATTR_TYPE: number;
     TF_ATTR_INT: number;
     TF_ATTR_BOOL: number;
+    TF_ATTR_FLOAT: number;
     TF_FLOAT: number;
     TF_INT32: number;
     TF_BOOL: number;
@@ -27,7 +29,8 @@ interface NativeBackend {
   createOutputTensor(metadata: { id: number }): Tensor;
 }
 
-function nativeBackend(): NativeBackend {
+/** tfjs-node's backend. Throws where another one is in use. */
+export function nativeBackend(): NativeBackend {
   const backend = tf.backend() as unknown as Partial<NativeBackend>;
   if (backend.binding === undefined || backend.executeSingleOutput === undefined) {
     throw new Error(`the tfjs backend is ${tf.getBackend()}, which runs no TensorFlow kernels: call loadTensorflow() first`);

@@ -12,7 +12,8 @@ import { runProgram } from './run-program.js';
 import type { Log } from './setup.js';
 
 const python = process.env['PYTHON'] ?? 'python3';
-const compiler = process.env['CXX'] ?? 'g++';
+/** The C++ compiler. */
+export const compiler = process.env['CXX'] ?? 'g++';
 
 /** What this machine lacks for the wheel route; empty where it can be tried. */
 export async function missingForWheel(): Promise<string[]> {
@@ -80,14 +81,18 @@ async function cudaRequirements(unpacked: string): Promise<string[]> {
   return requirements;
 }
 
+/** Folder of Node-API's headers. */
+export function nodeHeaders(): string {
+  return join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include');
+}
+
 /** Two source files of the npm package, Node-API only: one addon serves every Node version. */
 async function compileAddon(folder: string): Promise<void> {
-  const headers = join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include');
   const sources = join(bindingPackage(), 'binding');
   await mkdir(dirname(join(folder, addonPath)), { recursive: true });
   await runProgram(compiler, [
     ...['-shared', '-fPIC', '-O2', '-std=c++17', '-w', '-DNAPI_VERSION=8', '-DBUILDING_NODE_EXTENSION'],
-    ...[`-I${headers}`, `-I${join(folder, 'deps', 'include')}`],
+    ...[`-I${nodeHeaders()}`, `-I${join(folder, 'deps', 'include')}`],
     ...[join(sources, 'tfjs_backend.cc'), join(sources, 'tfjs_binding.cc')],
     ...[`-L${join(folder, 'deps', 'lib')}`, '-ltensorflow', '-ltensorflow_framework', '-Wl,-rpath,$ORIGIN/../../deps/lib'],
     ...['-o', join(folder, addonPath)],

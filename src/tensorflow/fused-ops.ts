@@ -1,0 +1,76 @@
+// draftalign's own kernels (kernels/*.cc), typed. Call them where `kernelsInForce()`, and inside a custom gradient: they have none of their own.
+import type { Tensor } from '@tensorflow/tfjs-node-gpu';
+import { nativeBackend } from './raw-ops.js';
+
+function run(name: string, inputs: Tensor[], outputs: number, { epsilon, backward }: { epsilon?: number; backward?: boolean } = {}): Tensor[] {
+  const backend = nativeBackend();
+  const { TF_ATTR_FLOAT, TF_ATTR_BOOL } = backend.binding;
+  const attributes = [
+    ...(epsilon === undefined ? [] : [{ name: 'epsilon', type: TF_ATTR_FLOAT, value: epsilon }]),
+    ...(backward === undefined ? [] : [{ name: 'backward', type: TF_ATTR_BOOL, value: backward }]),
+  ];
+  return backend.executeMultipleOutputs(`Draftalign${name}`, attributes, inputs, outputs);
+}
+
+/** Root-mean-square norm of `x [..., D]`, `weight [D]`: the norm `[..., D]`, and `1 / sqrt(mean(x²) + epsilon)` of each row, `[rows]`, for the gradient. */
+export function fusedRmsNorm(x: Tensor, weight: Tensor, epsilon: number): { norm: Tensor; inverse: Tensor } {
+  const [norm, inverse] = run('RmsNorm', [x, weight], 2, { epsilon }) as [Tensor, Tensor];
+  return { norm, inverse };
+}
+
+/** The gradients of `x` and `weight` from that of the norm. */
+export function fusedRmsNormGradient(x: Tensor, weight: Tensor, inverse: Tensor, dy: Tensor): [Tensor, Tensor] {
+  return run('RmsNormGradient', [x, weight, inverse, dy], 2) as [Tensor, Tensor];
+}
+
+/** `gate · sigmoid(gate) · up`, all of one shape. */
+export function fusedGatedProduct(gate: Tensor, up: Tensor): Tensor {
+  return run('GatedProduct', [gate, up], 1)[0]!;
+}
+
+/** The gradients of `gate` and `up` from that of their product, and the product once more. */
+export function fusedGatedProductGradient(gate: Tensor, up: Tensor, dProduct: Tensor): [Tensor, Tensor, Tensor] {
+  return run('GatedProductGradient', [gate, up, dProduct], 3) as [Tensor, Tensor, Tensor];
+}
+
+/** `x [..., headDim]` turned (or turned back) by `cos` and `sin [..., headDim]`, which broadcast against it on all axes but the last. */
+export function fusedRotation(x: Tensor, cos: Tensor, sin: Tensor, backward: boolean): Tensor {
+  return run('Rotate', [x, cos, sin], 1, { backward })[0]!;
+}
+
+/** What a tile of logits gives; shapes with R rows, v tokens, L listed. */
+export interface VocabularyTile {
+  /** `exp(logit - peak)`, 0 for listed tokens, `[R, v]` (in the place of the logits where nothing else reads them). */
+  weights: Tensor;
+  /** Their sum `[R, 1]`. */
+  sum: Tensor;
+  /** The largest logit `[R, 1]`. */
+  peak: Tensor;
+  /** int32 `[R]`: the first token that has it. */
+  best: Tensor;
+  /** The logits of listed tokens `[R, L]`; 0 for tokens of other tiles. */
+  listedLogits: Tensor;
+}
+
+/** `logits [R, v]`, `listed` int32 `[R, L]`: columns, those outside the tile being tokens of others. */
+export function fusedVocabularyTile(logits: Tensor, listed: Tensor): VocabularyTile {
+  const [weights, sum, peak, best, listedLogits] = run('VocabularyTile', [logits, listed], 5) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+  return { weights, sum, peak, best, listedLogits };
+}
+
+/** Inputs of block attention: queries `[B, N, Q, H, d]` (scaled), block keys and values `[B, N, K, Hkv, d]`, context keys and values `[B, Hkv, S, d]`, anchors int32 `[B, N]`. */
+export type BlockAttentionTensors = readonly [queries: Tensor, blockKeys: Tensor, blockValues: Tensor, contextKeys: Tensor, contextValues: Tensor, anchors: Tensor];
+
+/** The head dimensions that the attention kernel takes: multiples of this. */
+export const attentionHeadMultiple = 16;
+
+/** Softmax attention over `[context before the anchor | own slots]`: `attended [B, N, Q, H, d]`, and the logarithm of each softmax's sum, `[B, N, Q, H]`, for the gradient. */
+export function fusedBlockAttention(inputs: BlockAttentionTensors): { attended: Tensor; logSums: Tensor } {
+  const [attended, logSums] = run('BlockAttention', [...inputs], 2) as [Tensor, Tensor];
+  return { attended, logSums };
+}
+
+/** The gradients of queries, block keys, block values, context keys and context values from that of what was attended. */
+export function fusedBlockAttentionGradient(inputs: BlockAttentionTensors, attended: Tensor, logSums: Tensor, dy: Tensor): Tensor[] {
+  return run('BlockAttentionGradient', [...inputs, attended, logSums, dy], 5);
+}
