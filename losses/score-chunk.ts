@@ -2,8 +2,8 @@
 // taken out of the sum and dealt with one by one. So every quantity is a sum of positive numbers, and neither 1 - p nor the tail is ever the
 // small difference of two large ones.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
-import { fusedVocabularyTile, type VocabularyTile } from '../src/tensorflow/fused-ops.js';
-import { kernelsInForce } from '../src/tensorflow/kernels.js';
+import { fusedVocabularySums, fusedVocabularyTile, type VocabularyTile } from '../src/tensorflow/fused-ops.js';
+import { kernelsInForce, productsInForce } from '../src/tensorflow/kernels.js';
 import { tf } from '../src/tensorflow/ops.js';
 import { gatherRows, runAfter, tensorScatterMin } from '../src/tensorflow/raw-ops.js';
 import type { DifferentiableScore } from './block-scores.js';
@@ -49,6 +49,10 @@ export function scoreRowsByVocabulary(rows: ChunkRows, head: Tensor2D, chunkVoca
 
 function softmaxOverVocabulary(hidden: Tensor2D, head: Tensor2D, listed: Tensor2D, chunkVocab: number, withHead: boolean): Softmax {
   const [vocabulary, width] = head.shape;
+  if (productsInForce()) {
+    const { peak, best, listedLogits, sum, sumOfHead } = fusedVocabularySums(hidden, head, listed, withHead);
+    return { best, listedShift: tf.sub(listedLogits, peak), restSum: sum, ...(withHead && { restHead: sumOfHead }) };
+  }
   if (chunkVocab >= vocabulary) {
     const { peak, best, listedLogits, restSum, restHead } = vocabularyChunk(hidden, head, listed, undefined, undefined, withHead);
     return { best, listedShift: tf.sub(listedLogits, peak), restSum, restHead };

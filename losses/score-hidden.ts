@@ -4,6 +4,7 @@
 // of width D a row while it holds the row's probabilities, and the backward pass multiplies.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
 import { onGpu, threadsPerOperation } from '../src/tensorflow/device.js';
+import { matrixProduct } from '../src/tensorflow/matrix-product.js';
 import { tf } from '../src/tensorflow/ops.js';
 import type { BlockScores, DifferentiableScore } from './block-scores.js';
 import { correctSlots, scoreRows } from './score-logits.js';
@@ -154,10 +155,10 @@ function after(previous: ChunkScores, hidden: Tensor2D): Tensor2D {
 
 /** Scores of a chunk of rows against the teacher's whole distribution, with gradients `[R, D]` with respect to the hidden rows. */
 function scoreRowsByHiddenTeacher(chunk: Record<string, Tensor>, head: Tensor2D, teacherHead: Tensor2D, differentiate: readonly DifferentiableScore[]): ChunkScores {
-  const logits = tf.matMul<Tensor2D>(chunk['hidden'] as Tensor2D, head, false, true);
-  const teacherLogits = tf.matMul<Tensor2D>(chunk['teacherHidden'] as Tensor2D, teacherHead, false, true);
+  const logits = matrixProduct(chunk['hidden'] as Tensor2D, head, false, true);
+  const teacherLogits = matrixProduct(chunk['teacherHidden'] as Tensor2D, teacherHead, false, true);
   const scores = scoreRows(logits, chunk['labels']!, teacherLogits, differentiate);
   return Object.fromEntries(
-    Object.entries(scores).map(([name, tensor]) => [name, tensor.rank === 2 ? tf.matMul(tensor as Tensor2D, head) : tensor]),
+    Object.entries(scores).map(([name, tensor]) => [name, tensor.rank === 2 ? matrixProduct(tensor as Tensor2D, head) : tensor]),
   ) as ChunkScores;
 }

@@ -4,6 +4,7 @@
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-node-gpu';
 import { fusedGatedProduct, fusedGatedProductGradient, fusedRmsNorm, fusedRmsNormGradient } from '../tensorflow/fused-ops.js';
 import { kernelsInForce } from '../tensorflow/kernels.js';
+import { matrixProduct } from '../tensorflow/matrix-product.js';
 import { tf } from '../tensorflow/ops.js';
 import { gatherRows, runAfter } from '../tensorflow/raw-ops.js';
 
@@ -12,7 +13,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   return tf.tidy(() => {
     const [outWidth, inWidth] = weight.shape as [number, number];
     const flat = x.rank === 2 ? x : tf.reshape(x, [-1, inWidth]);
-    const product = tf.matMul(flat as never, weight as never, false, true) as Tensor;
+    const product = matrixProduct(flat as Tensor2D, weight as Tensor2D, false, true);
     const sum = bias === undefined ? product : tf.add(product, bias);
     return x.rank === 2 ? sum : tf.reshape(sum, [...x.shape.slice(0, -1), outWidth]);
   });
@@ -64,10 +65,10 @@ function gatedProduct(gate: Tensor, up: Tensor, down: Tensor): Tensor {
     if (kernelsInForce()) {
       const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
         const [gate, up, down] = saved as [Tensor2D, Tensor2D, Tensor2D];
-        const [dGate, dUp, product] = fusedGatedProductGradient(gate, up, tf.matMul(dy as Tensor2D, down));
-        return [dGate, dUp, tf.matMul(dy as Tensor2D, product as Tensor2D, true, false)];
+        const [dGate, dUp, product] = fusedGatedProductGradient(gate, up, matrixProduct(dy as Tensor2D, down));
+        return [dGate, dUp, matrixProduct(dy as Tensor2D, product as Tensor2D, true)];
       };
-      return { value: tf.matMul(fusedGatedProduct(gate, up) as Tensor2D, down, false, true), gradFunc };
+      return { value: matrixProduct(fusedGatedProduct(gate, up) as Tensor2D, down, false, true), gradFunc };
     }
     const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
       const [, up, down] = saved as [Tensor2D, Tensor2D, Tensor2D];

@@ -2,14 +2,11 @@
 import type { Tensor } from '@tensorflow/tfjs-node-gpu';
 import { nativeBackend } from './raw-ops.js';
 
-function run(name: string, inputs: Tensor[], outputs: number, { epsilon, backward }: { epsilon?: number; backward?: boolean } = {}): Tensor[] {
+function run(name: string, inputs: Tensor[], outputs: number, attributes: Record<string, number | boolean> = {}): Tensor[] {
   const backend = nativeBackend();
   const { TF_ATTR_FLOAT, TF_ATTR_BOOL } = backend.binding;
-  const attributes = [
-    ...(epsilon === undefined ? [] : [{ name: 'epsilon', type: TF_ATTR_FLOAT, value: epsilon }]),
-    ...(backward === undefined ? [] : [{ name: 'backward', type: TF_ATTR_BOOL, value: backward }]),
-  ];
-  return backend.executeMultipleOutputs(`Draftalign${name}`, attributes, inputs, outputs);
+  const typed = Object.entries(attributes).map(([attribute, value]) => ({ name: attribute, type: typeof value === 'number' ? TF_ATTR_FLOAT : TF_ATTR_BOOL, value }));
+  return backend.executeMultipleOutputs(`Draftalign${name}`, typed, inputs, outputs);
 }
 
 /** Root-mean-square norm of `x [..., D]`, `weight [D]`: the norm `[..., D]`, and `1 / sqrt(mean(x²) + epsilon)` of each row, `[rows]`, for the gradient. */
@@ -56,6 +53,31 @@ export interface VocabularyTile {
 export function fusedVocabularyTile(logits: Tensor, listed: Tensor): VocabularyTile {
   const [weights, sum, peak, best, listedLogits] = run('VocabularyTile', [logits, listed], 5) as [Tensor, Tensor, Tensor, Tensor, Tensor];
   return { weights, sum, peak, best, listedLogits };
+}
+
+/** The softmax over a whole vocabulary; shapes with R rows, L listed tokens, width D. */
+export interface VocabularySums {
+  /** The largest logit `[R, 1]`. */
+  peak: Tensor;
+  /** int32 `[R]`: the first token that has it. */
+  best: Tensor;
+  /** The logits of listed tokens `[R, L]`. */
+  listedLogits: Tensor;
+  /** Σ exp(logit - peak) over the tokens not listed `[R, 1]`. */
+  sum: Tensor;
+  /** Σ exp(logit - peak)·head row over them `[R, D]`; none, `[0, D]`, where it was not asked for. */
+  sumOfHead: Tensor;
+}
+
+/** From `hidden [R, D]`, `head [V, D]` and `listed` int32 `[R, L]`; logits exist in the cache only. Where `productsInForce()`. */
+export function fusedVocabularySums(hidden: Tensor, head: Tensor, listed: Tensor, withHead: boolean): VocabularySums {
+  const [peak, best, listedLogits, sum, sumOfHead] = run('SoftmaxOverVocabulary', [hidden, head, listed], 5, { with_head: withHead }) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+  return { peak, best, listedLogits, sum, sumOfHead };
+}
+
+/** `a · b` of matrices, each transposed first where asked. Where `productsInForce()`. */
+export function fusedProduct(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
+  return run('Product', [a, b], 1, { transpose_a: transposeA, transpose_b: transposeB })[0]!;
 }
 
 /** Inputs of block attention: queries `[B, N, Q, H, d]` (scaled), block keys and values `[B, N, K, Hkv, d]`, context keys and values `[B, Hkv, S, d]`, anchors int32 `[B, N]`. */

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { UserError } from '../errors.js';
 import { packageRoot } from '../package-root.js';
 import { onGpu, threadsPerOperation } from './device.js';
@@ -14,17 +14,23 @@ import { runProgram } from './run-program.js';
 import type { Log } from './setup.js';
 import { compiler, nodeHeaders } from './wheel.js';
 
-const flags = ['-shared', '-fPIC', '-O3', '-std=c++17', '-fopenmp-simd', '-DNAPI_VERSION=8'];
+// GCC warns about its own intrinsics of AVX-512.
+const flags = ['-shared', '-fPIC', '-fvisibility=hidden', '-O3', '-std=c++17', '-fopenmp-simd', '-Wno-maybe-uninitialized', '-DNAPI_VERSION=8'];
 
 /** The kernels are single-threaded: from here on TensorFlow's threads win. */
 const mostThreads = 2;
 
-let loaded = false;
+let loaded: { products: boolean } | undefined;
 let plain = 0;
 
 /** Whether the kernels are to be used by what is computed now. */
 export function kernelsInForce(): boolean {
-  return loaded && plain === 0 && !onGpu() && threadsPerOperation() <= mostThreads;
+  return loaded !== undefined && plain === 0 && !onGpu() && threadsPerOperation() <= mostThreads;
+}
+
+/** Whether these include float32 products by AMX. */
+export function productsInForce(): boolean {
+  return loaded?.products === true && kernelsInForce();
 }
 
 /** Runs `compute` (synchronous) with plain operations only. */
@@ -45,12 +51,10 @@ export async function loadKernels(installation: Installation, log: Log): Promise
   const wanted = process.env['DRAFTALIGN_KERNELS'] ?? '';
   if (!['', 'on', 'off'].includes(wanted)) throw new UserError(`the environment variable DRAFTALIGN_KERNELS is "${wanted}"; it may be "on" or "off".`);
   if (wanted === 'off' || loaded) return;
-  const level = processorLevel();
-  if (level === undefined) return log("Without draftalign's own kernels, which need an x86-64 processor with AVX2: steps take TensorFlow's operations one by one.");
+  const levels = processorLevels();
+  if (levels.length === 0) return log("Without draftalign's own kernels, which need an x86-64 processor with AVX2: steps take TensorFlow's operations one by one.");
   try {
-    const file = await compiledKernels(installation, level, log);
-    createRequire(import.meta.url)(file);
-    loaded = true;
+    loaded = createRequire(import.meta.url)(await compiledKernels(installation, levels, log)) as { products: boolean };
   } catch (error) {
     log(`Without draftalign's own kernels, which could not be made: ${(error as Error).message}\nSteps take TensorFlow's operations one by one, and are slower for it. DRAFTALIGN_KERNELS=off hides this.`);
   }
@@ -59,42 +63,69 @@ export async function loadKernels(installation: Installation, log: Log): Promise
 /** Whether the kernels are registered, in words. */
 export function describeKernels(): string {
   if (!loaded) return 'none: TensorFlow\'s own operations only';
-  return `registered${threadsPerOperation() <= mostThreads ? '' : `, not used with more than ${mostThreads} threads an operation`}`;
+  return `registered${loaded.products ? ', float32 products by AMX' : ''}${threadsPerOperation() <= mostThreads ? '' : `, not used with more than ${mostThreads} threads an operation`}`;
 }
 
-/** The kernels' addon for processors of `level`, compiled now where it is not there. Its name tells what it was made from. */
-async function compiledKernels(installation: Installation, level: string, log: Log): Promise<string> {
+/** The kernels' addon for the best of `levels` that the compiler knows, compiled now where it is not there. Its name tells what it was made from. */
+async function compiledKernels(installation: Installation, levels: readonly Level[], log: Log): Promise<string> {
   const folder = join(packageRoot(), 'src', 'tensorflow', 'kernels');
   const sources = readdirSync(folder).filter((name) => /\.(cc|h)$/.test(name)).sort();
-  const hash = createHash('sha256').update(JSON.stringify([flags, level]));
+  const hash = createHash('sha256').update(JSON.stringify([flags, allLevels]));
   for (const source of sources) hash.update(readFileSync(join(folder, source)));
-  const file = join(installation.folder, 'kernels', `draftalign-${hash.digest('hex').slice(0, 12)}-${level}.node`);
-  if (existsSync(file)) return file;
+  const name = `draftalign-${hash.digest('hex').slice(0, 12)}`;
+  const fileOf = (level: Level): string => join(installation.folder, 'kernels', `${name}-${level.name}.node`);
+  const there = levels.map(fileOf).find((file) => existsSync(file));
+  if (there !== undefined) return there;
   const started = Date.now();
-  await mkdir(dirname(file), { recursive: true });
-  const unfinished = `${file}.${process.pid}`;
-  try {
-    await runProgram(compiler, [
-      ...flags,
-      `-march=${level}`,
-      `-I${nodeHeaders()}`,
-      ...sources.filter((name) => name.endsWith('.cc')).map((name) => join(folder, name)),
-      ...[`-L${join(installation.folder, 'deps', 'lib')}`, '-ltensorflow_framework', '-Wl,-rpath,$ORIGIN/../deps/lib'],
-      ...['-o', unfinished],
-    ]);
-    await rename(unfinished, file);
-  } finally {
-    await rm(unfinished, { force: true });
+  await mkdir(join(installation.folder, 'kernels'), { recursive: true });
+  const compile = async (level: Level): Promise<string> => {
+    const unfinished = `${fileOf(level)}.${process.pid}`;
+    try {
+      await runProgram(compiler, [
+        ...flags,
+        ...level.flags,
+        `-I${nodeHeaders()}`,
+        ...sources.filter((source) => source.endsWith('.cc')).map((source) => join(folder, source)),
+        ...[`-L${join(installation.folder, 'deps', 'lib')}`, '-ltensorflow_framework', '-Wl,-rpath,$ORIGIN/../deps/lib'],
+        ...['-o', unfinished],
+      ]);
+      await rename(unfinished, fileOf(level));
+    } finally {
+      await rm(unfinished, { force: true });
+    }
+    log(`Compiled draftalign's kernels for this machine (${level.name}, ${((Date.now() - started) / 1000).toFixed(0)} s, once).`);
+    return fileOf(level);
+  };
+  let problem: unknown;
+  for (const level of levels) {
+    try {
+      return await compile(level);
+    } catch (error) {
+      // A compiler older than the processor.
+      problem = error;
+    }
   }
-  log(`Compiled draftalign's kernels for this machine (${((Date.now() - started) / 1000).toFixed(0)} s, once).`);
-  return file;
+  throw problem;
 }
 
-/** The level of the x86-64 architecture that this machine's processor has; undefined below the third, or where it is another architecture. */
-function processorLevel(): string | undefined {
-  if (process.platform !== 'linux' || process.arch !== 'x64') return undefined;
+/** What processors can do, by the compiler's options for it and the names that Linux gives it. */
+interface Level {
+  name: string;
+  flags: readonly string[];
+  needs: string;
+}
+
+const avx2 = 'avx2 bmi1 bmi2 f16c fma movbe';
+const avx512 = `${avx2} avx512f avx512bw avx512cd avx512dq avx512vl`;
+const allLevels: readonly Level[] = [
+  { name: 'amx', flags: ['-march=x86-64-v4', '-mavx512bf16', '-mamx-tile', '-mamx-bf16'], needs: `${avx512} avx512_bf16 amx_tile amx_bf16` },
+  { name: 'avx512', flags: ['-march=x86-64-v4'], needs: avx512 },
+  { name: 'avx2', flags: ['-march=x86-64-v3'], needs: avx2 },
+];
+
+/** What this machine's processor can do, best first; nothing where that is less than AVX2, or where it is another architecture. */
+function processorLevels(): Level[] {
+  if (process.platform !== 'linux' || process.arch !== 'x64') return [];
   const has = new Set(/^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.trim().split(' '));
-  const hasAll = (names: string): boolean => names.split(' ').every((name) => has.has(name));
-  if (!hasAll('avx2 bmi1 bmi2 f16c fma movbe')) return undefined;
-  return hasAll('avx512f avx512bw avx512cd avx512dq avx512vl') ? 'x86-64-v4' : 'x86-64-v3';
+  return allLevels.filter(({ needs }) => needs.split(' ').every((name) => has.has(name)));
 }

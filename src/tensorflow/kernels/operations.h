@@ -27,6 +27,9 @@ struct Array {
 struct Attributes {
   float epsilon = 0;
   bool backward = false;
+  bool transpose_a = false;
+  bool transpose_b = false;
+  bool with_head = false;
 };
 
 /** One run of an operation. */
@@ -127,9 +130,15 @@ inline void read_attributes(TF_OpKernelConstruction* construction, Attributes* a
   float epsilon = 0;
   TF_OpKernelConstruction_GetAttrFloat(construction, "epsilon", &epsilon, status);
   if (TF_GetCode(status) == TF_OK) attributes->epsilon = epsilon;
-  unsigned char backward = 0;
-  TF_OpKernelConstruction_GetAttrBool(construction, "backward", &backward, status);
-  if (TF_GetCode(status) == TF_OK) attributes->backward = backward != 0;
+  const auto read_flag = [&](const char* name, bool* flag) {
+    unsigned char value = 0;
+    TF_OpKernelConstruction_GetAttrBool(construction, name, &value, status);
+    if (TF_GetCode(status) == TF_OK) *flag = value != 0;
+  };
+  read_flag("backward", &attributes->backward);
+  read_flag("transpose_a", &attributes->transpose_a);
+  read_flag("transpose_b", &attributes->transpose_b);
+  read_flag("with_head", &attributes->with_head);
   TF_DeleteStatus(status);
 }
 

@@ -1,0 +1,230 @@
+// Float32 numbers multiplied by AMX, whose tiles multiply bfloat16 numbers at sixteen times the rate of float32 instructions.
+// A float32 number is the sum of three bfloat16 numbers (8 + 8 + 8 bits), so a product of two is nine products; the three smallest lie below float32's own
+// rounding and are left out (Henry, Tang, Heinecke, arXiv 1904.06376). Sums are float32's, so errors are those of an ordinary float32 product.
+#pragma once
+#ifdef __AMX_BF16__
+#include <immintrin.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+constexpr int kSide = 16;                // rows of a tile, and its columns of 4 bytes
+constexpr int kDepth = 32;               // bfloat16 numbers in a row
+constexpr int kParts = 3;                // high, middle, low
+constexpr int kTile = kSide * kDepth;    // numbers in a tile
+constexpr int kBlock = 2 * kSide;        // rows and columns of C that are held in tiles at once
+
+/** A matrix that the depth of a product runs along (`depth` contiguous) or across; its other axis has `lines`. */
+struct Operand {
+  const float* data;
+  int64_t row;       // from one row in memory to the next
+  bool depth_along;  // depth is the axis that is contiguous
+  int64_t lines;
+};
+
+/** Sixteen floats as three vectors of bfloat16, one in each low half of a lane. */
+inline void split(__m512 x, __m512i part[kParts]) {
+  for (int p = 0; p < kParts; p++) {
+    part[p] = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
+    x = _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(part[p], 16)));
+  }
+}
+
+inline void transpose(__m512i row[kSide]) {
+  __m512i step[kSide];
+  for (int i = 0; i < kSide; i += 2) {
+    step[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
+    step[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
+  }
+  for (int i = 0; i < kSide; i += 4) {
+    row[i] = _mm512_unpacklo_epi64(step[i], step[i + 2]);
+    row[i + 1] = _mm512_unpackhi_epi64(step[i], step[i + 2]);
+    row[i + 2] = _mm512_unpacklo_epi64(step[i + 1], step[i + 3]);
+    row[i + 3] = _mm512_unpackhi_epi64(step[i + 1], step[i + 3]);
+  }
+  for (int i = 0; i < 4; i++) {
+    step[i] = _mm512_shuffle_i32x4(row[i], row[i + 4], 0x88);
+    step[i + 4] = _mm512_shuffle_i32x4(row[i], row[i + 4], 0xdd);
+    step[i + 8] = _mm512_shuffle_i32x4(row[i + 8], row[i + 12], 0x88);
+    step[i + 12] = _mm512_shuffle_i32x4(row[i + 8], row[i + 12], 0xdd);
+  }
+  for (int i = 0; i < 8; i++) {
+    const int from = i % 4 + (i / 4) * 4;
+    row[i] = _mm512_shuffle_i32x4(step[from], step[from + 8], 0x88);
+    row[i + 8] = _mm512_shuffle_i32x4(step[from], step[from + 8], 0xdd);
+  }
+}
+
+/**
+ * One tile of each part, from line `line` and depth `depth` on, zeros beyond the ends. Two numbers that follow each other in depth share 4 bytes; a left
+ * factor has a line a row, a right factor (`right`) a line a column.
+ */
+inline void pack(const Operand& from, int64_t line, int64_t depth, int64_t total_depth, bool right, uint16_t* to[kParts]) {
+  __m512i rows[kParts][kSide];
+  const int64_t lines = std::min<int64_t>(kSide, from.lines - line);
+  const int64_t deep = std::min<int64_t>(kDepth, total_depth - depth);
+  __m512i low[kParts], high[kParts];
+  if (from.depth_along) {
+    const __mmask16 first = deep >= 16 ? 0xffff : (1u << deep) - 1;
+    const __mmask16 second = deep >= 32 ? 0xffff : deep > 16 ? (1u << (deep - 16)) - 1 : 0;
+    for (int i = 0; i < kSide; i++) {
+      const float* at = from.data + (line + i) * from.row + depth;
+      split(i < lines ? _mm512_maskz_loadu_ps(first, at) : _mm512_setzero_ps(), low);
+      split(i < lines ? _mm512_maskz_loadu_ps(second, at + 16) : _mm512_setzero_ps(), high);
+      for (int p = 0; p < kParts; p++) rows[p][i] = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low[p])), _mm512_cvtepi32_epi16(high[p]), 1);
+    }
+  } else {
+    const __mmask16 there = lines >= 16 ? 0xffff : (1u << lines) - 1;
+    for (int i = 0; i < kSide; i++) {
+      const float* at = from.data + (depth + 2 * i) * from.row + line;
+      split(2 * i < deep ? _mm512_maskz_loadu_ps(there, at) : _mm512_setzero_ps(), low);
+      split(2 * i + 1 < deep ? _mm512_maskz_loadu_ps(there, at + from.row) : _mm512_setzero_ps(), high);
+      for (int p = 0; p < kParts; p++) rows[p][i] = _mm512_or_si512(low[p], _mm512_slli_epi32(high[p], 16));
+    }
+  }
+  for (int p = 0; p < kParts; p++) {
+    if (from.depth_along == right) transpose(rows[p]);
+    for (int i = 0; i < kSide; i++) _mm512_store_si512(to[p] + i * kDepth, rows[p][i]);
+  }
+}
+
+/** kBlock lines from `line` on, of depths from `start` to `end`: for each kDepth of them, each part and each half of the lines, one tile. */
+inline void pack_block(const Operand& from, int64_t line, int64_t start, int64_t end, bool right, uint16_t* to) {
+  for (int64_t k = start; k < end; k += kDepth) {
+    for (int half = 0; half < 2; half++) {
+      uint16_t* tiles[kParts];
+      for (int p = 0; p < kParts; p++) tiles[p] = to + (p * 2 + half) * kTile;
+      if (line + half * kSide < from.lines) {
+        pack(from, line + half * kSide, k, end, right, tiles);
+      } else {
+        for (int p = 0; p < kParts; p++) std::memset(tiles[p], 0, kTile * sizeof(uint16_t));
+      }
+    }
+    to += 2 * kParts * kTile;
+  }
+}
+
+enum { kHigh = 0, kMiddle = 1, kLow = 2 };
+
+#define LOAD_LEFT(part)                                        \
+  _tile_loadd(4, left + ((part)*2) * kTile, kDepth * 2);       \
+  _tile_loadd(5, left + ((part)*2 + 1) * kTile, kDepth * 2)
+#define LOAD_RIGHT(part)                                       \
+  _tile_loadd(6, right + ((part)*2) * kTile, kDepth * 2);      \
+  _tile_loadd(7, right + ((part)*2 + 1) * kTile, kDepth * 2)
+#define MULTIPLY_TILES()     \
+  _tile_dpbf16ps(0, 4, 6);   \
+  _tile_dpbf16ps(1, 4, 7);   \
+  _tile_dpbf16ps(2, 5, 6);   \
+  _tile_dpbf16ps(3, 5, 7)
+
+/** kBlock × kBlock sums of a packed block of lines and one of columns, written to `c` or added to what stands there. */
+inline void multiply_block(const uint16_t* left_block, const uint16_t* right_block, int64_t steps, bool add, float* c, int64_t row) {
+  constexpr int64_t kStep = 2 * kParts * kTile;
+  // The compiler does not know that the instructions read memory: what was written before must be there.
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (add) {
+    _tile_loadd(0, c, row * sizeof(float));
+    _tile_loadd(1, c + kSide, row * sizeof(float));
+    _tile_loadd(2, c + kSide * row, row * sizeof(float));
+    _tile_loadd(3, c + kSide * row + kSide, row * sizeof(float));
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  for (int64_t step = 0; step < steps; step++) {
+    const uint16_t* left = left_block + step * kStep;
+    const uint16_t* right = right_block + step * kStep;
+    // In an order that changes one factor at a time.
+    LOAD_LEFT(kLow);
+    LOAD_RIGHT(kHigh);
+    MULTIPLY_TILES();
+    LOAD_LEFT(kMiddle);
+    MULTIPLY_TILES();
+    LOAD_RIGHT(kMiddle);
+    MULTIPLY_TILES();
+    LOAD_LEFT(kHigh);
+    MULTIPLY_TILES();
+    LOAD_RIGHT(kLow);
+    MULTIPLY_TILES();
+    LOAD_RIGHT(kHigh);
+    MULTIPLY_TILES();
+  }
+  _tile_stored(0, c, row * sizeof(float));
+  _tile_stored(1, c + kSide, row * sizeof(float));
+  _tile_stored(2, c + kSide * row, row * sizeof(float));
+  _tile_stored(3, c + kSide * row + kSide, row * sizeof(float));
+}
+
+/** The shapes of all tiles for this thread, as long as it lives. Numbers below the smallest normal one are 0 meanwhile, as the tiles have it: made in full, each would cost a hundred instructions. */
+class Tiles {
+ public:
+  Tiles() : control_(_mm_getcsr()) {
+    constexpr unsigned kFlushToZero = 0x8000, kReadAsZero = 0x40;
+    _mm_setcsr(control_ | kFlushToZero | kReadAsZero);
+    // In memory of its own: the compiler does not know how much of it the instruction reads.
+    static const Shapes shapes;
+    _tile_loadconfig(&shapes);
+  }
+  ~Tiles() {
+    _tile_release();
+    _mm_setcsr(control_);
+  }
+  Tiles(const Tiles&) = delete;
+
+ private:
+  struct __attribute__((packed)) Shapes {
+    uint8_t palette = 1;
+    uint8_t start_row = 0;
+    uint8_t reserved[14] = {};
+    uint16_t bytes_a_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  };
+
+  const unsigned control_;
+};
+
+/** Part of a matrix that takes a block of sums. */
+struct Target {
+  float* data;
+  int64_t row;
+  /** What there is of it, up to kBlock each way. */
+  int64_t rows, columns;
+};
+
+/** As `multiply_block`, where the matrix may end within the block. `edge` has room for a block. */
+inline void multiply_to(const uint16_t* left, const uint16_t* right, int64_t steps, bool add, const Target& to, float* edge) {
+  if (to.rows >= kBlock && to.columns >= kBlock) return multiply_block(left, right, steps, add, to.data, to.row);
+  const int64_t rows = std::min<int64_t>(to.rows, kBlock), columns = std::min<int64_t>(to.columns, kBlock);
+  if (add) {
+    for (int64_t i = 0; i < rows; i++) std::copy_n(to.data + i * to.row, columns, edge + i * kBlock);
+  }
+  multiply_block(left, right, steps, add, edge, kBlock);
+  for (int64_t i = 0; i < rows; i++) std::copy_n(edge + i * kBlock, columns, to.data + i * to.row);
+}
+
+/** Memory for packed numbers that a thread keeps from call to call, each `use` of its own. */
+template <int use>
+uint16_t* scratch(size_t numbers) {
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  thread_local std::unique_ptr<void, Free> memory;
+  thread_local size_t size = 0;
+  if (numbers > size) {
+    memory.reset(std::aligned_alloc(64, (numbers * sizeof(uint16_t) + 63) / 64 * 64));
+    size = memory ? numbers : 0;
+  }
+  return static_cast<uint16_t*>(memory.get());
+}
+
+#undef LOAD_LEFT
+#undef LOAD_RIGHT
+#undef MULTIPLY_TILES
+#endif

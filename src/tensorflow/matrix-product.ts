@@ -1,0 +1,30 @@
+// The product of two matrices, by draftalign's kernel where that is faster, else by TensorFlow's.
+import type { Tensor, Tensor2D } from '@tensorflow/tfjs-node-gpu';
+import { fusedProduct } from './fused-ops.js';
+import { productsInForce } from './kernels.js';
+import { tf } from './ops.js';
+
+/** From this harmonic size `m·n / (m + n)` on, the arithmetic that AMX saves is more than what it costs to prepare both matrices for it (measured at 58). */
+const leastHarmonicSize = 80;
+
+/** `a · b`, each transposed first where asked: float32 `[m, n]`, with errors no larger than TensorFlow's. Differentiable in both. */
+export function matrixProduct(a: Tensor2D, b: Tensor2D, transposeA = false, transposeB = false): Tensor2D {
+  const m = a.shape[transposeA ? 1 : 0];
+  const n = b.shape[transposeB ? 0 : 1];
+  if (!productsInForce() || (m * n) / (m + n) < leastHarmonicSize) return tf.matMul(a, b, transposeA, transposeB);
+  const multiply = tf.customGrad((...args) => {
+    const [a, b] = args as [Tensor2D, Tensor2D];
+    const save = args[2] as unknown as (tensors: Tensor[]) => void;
+    save([a, b]);
+    const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
+      const [a, b] = saved as [Tensor2D, Tensor2D];
+      const dc = dy as Tensor2D;
+      return [
+        transposeA ? matrixProduct(b, dc, transposeB, true) : matrixProduct(dc, b, false, !transposeB),
+        transposeB ? matrixProduct(dc, a, true, transposeA) : matrixProduct(a, dc, !transposeA, false),
+      ];
+    };
+    return { value: fusedProduct(a, b, transposeA, transposeB), gradFunc };
+  });
+  return multiply(a, b) as Tensor2D;
+}
