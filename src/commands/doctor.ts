@@ -6,6 +6,7 @@ import type { CommandModule } from 'yargs';
 import { availableMemory } from '../memory.js';
 import { packageRoot } from '../package-root.js';
 import { cacheFolder, findInstallation, hasNvidiaDriver, wantedVariant } from '../tensorflow/installation.js';
+import { describeKernels } from '../tensorflow/kernels.js';
 import { loadTensorflow } from '../tensorflow/load.js';
 import { runProgram } from '../tensorflow/run-program.js';
 import { missingForWheel } from '../tensorflow/wheel.js';
@@ -82,6 +83,7 @@ async function tensorflowFindings(threads?: number): Promise<Finding[]> {
       ok: onGpu || !expectsGpu,
       remedy: onGpu || !expectsGpu ? undefined : 'an NVIDIA driver is loaded, but TensorFlow does not use it: check `nvidia-smi`, CUDA_VISIBLE_DEVICES, and that the driver is new enough for CUDA 12',
     },
+    ...(onGpu ? [] : [{ name: 'kernels', value: describeKernels(), ok: true }]),
     { name: 'threads', value: `${threads ?? process.env['TF_NUM_INTRAOP_THREADS'] ?? cpus().length}`, ok: true },
     { name: 'matmul', value: `${matmulRate(tensorflow).toFixed(0)} GFLOP/s (float32, 2048³, best of 5)`, ok: true },
   ];
