@@ -118,7 +118,7 @@ interface Level {
 const avx2 = 'avx2 bmi1 bmi2 f16c fma movbe';
 const avx512 = `${avx2} avx512f avx512bw avx512cd avx512dq avx512vl`;
 const allLevels: readonly Level[] = [
-  { name: 'amx', flags: ['-march=x86-64-v4', '-mavx512bf16', '-mamx-tile', '-mamx-bf16'], needs: `${avx512} avx512_bf16 amx_tile amx_bf16` },
+  { name: 'amx', flags: ['-march=x86-64-v4', '-mamx-tile', '-mamx-bf16'], needs: `${avx512} amx_tile amx_bf16` },
   { name: 'avx512', flags: ['-march=x86-64-v4'], needs: avx512 },
   { name: 'avx2', flags: ['-march=x86-64-v3'], needs: avx2 },
 ];

@@ -26,11 +26,12 @@ struct Operand {
   int64_t lines;
 };
 
-/** Sixteen floats as three vectors of bfloat16, one in each low half of a lane. */
+/** Sixteen floats as three vectors of bfloat16, each in the high half of a lane (rounded to nearest; the low halves are 0). */
 inline void split(__m512 x, __m512i part[kParts]) {
+  const __m512i half = _mm512_set1_epi32(0x8000), high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
   for (int p = 0; p < kParts; p++) {
-    part[p] = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
-    x = _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(part[p], 16)));
+    part[p] = _mm512_and_si512(_mm512_add_epi32(_mm512_castps_si512(x), half), high);
+    x = _mm512_sub_ps(x, _mm512_castsi512_ps(part[p]));
   }
 }
 
@@ -73,6 +74,9 @@ inline void pack(const Operand& from, int64_t line, int64_t depth, int64_t total
   const int64_t lines = std::min<int64_t>(kSide, from.lines - line);
   const int64_t deep = std::min<int64_t>(kDepth, total_depth - depth);
   __m512i low[kParts], high[kParts];
+  alignas(64) static constexpr uint16_t kHighHalves[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                                           33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+  const __m512i high_halves = _mm512_load_si512(kHighHalves);
   if (from.depth_along) {
     const __mmask16 first = deep >= 16 ? 0xffff : (1u << deep) - 1;
     const __mmask16 second = deep >= 32 ? 0xffff : deep > 16 ? (1u << (deep - 16)) - 1 : 0;
@@ -81,7 +85,7 @@ inline void pack(const Operand& from, int64_t line, int64_t depth, int64_t total
       if (i < lines) prefetch(at + 2 * kDepth, 2);
       split(i < lines ? _mm512_maskz_loadu_ps(first, at) : _mm512_setzero_ps(), low);
       split(i < lines ? _mm512_maskz_loadu_ps(second, at + 16) : _mm512_setzero_ps(), high);
-      for (int p = 0; p < kParts; p++) rows[p][i] = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low[p])), _mm512_cvtepi32_epi16(high[p]), 1);
+      for (int p = 0; p < kParts; p++) rows[p][i] = _mm512_permutex2var_epi16(low[p], high_halves, high[p]);
     }
   } else {
     const __mmask16 there = lines >= 16 ? 0xffff : (1u << lines) - 1;
@@ -91,7 +95,7 @@ inline void pack(const Operand& from, int64_t line, int64_t depth, int64_t total
       prefetch(at + (kDepth + 1) * from.row, 1);
       split(2 * i < deep ? _mm512_maskz_loadu_ps(there, at) : _mm512_setzero_ps(), low);
       split(2 * i + 1 < deep ? _mm512_maskz_loadu_ps(there, at + from.row) : _mm512_setzero_ps(), high);
-      for (int p = 0; p < kParts; p++) rows[p][i] = _mm512_or_si512(low[p], _mm512_slli_epi32(high[p], 16));
+      for (int p = 0; p < kParts; p++) rows[p][i] = _mm512_or_si512(_mm512_srli_epi32(low[p], 16), high[p]);
     }
   }
   for (int p = 0; p < kParts; p++) {

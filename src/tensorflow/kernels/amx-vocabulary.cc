@@ -12,7 +12,7 @@
 namespace {
 
 /** Tokens that are dealt with at a time: a multiple of kBlock whose packed head rows, both ways, stay in the second cache beside the hidden states. */
-int64_t tokens_at_once(int64_t depth) { return std::clamp<int64_t>((512 << 10) / (depth * kParts * 4) / kBlock * kBlock, kBlock, 256); }
+int64_t tokens_at_once(int64_t depth) { return std::clamp<int64_t>((384 << 10) / (depth * kParts * 4) / kBlock * kBlock, kBlock, 256); }
 
 /**
  * hidden `[R, D]`, head `[V, D]`, listed `[R, L]` tokens → each row's largest logit `[R, 1]` and the first token that has it `[R]`; the listed logits
@@ -95,18 +95,17 @@ void softmax_over_vocabulary(Run& run) {
             const uint32_t column = static_cast<uint32_t>(listed_token[k]) - from;
             if (column < here) listed_logits.data[row * count + k] = logit[column];
           }
-        }
-#pragma omp simd
-        for (int64_t t = 0; t < width; t++) logit[t] = exponential(logit[t] - peak);
-        if (any != 0) {
           for (int64_t k = 0; k < count; k++) {
             const uint32_t column = static_cast<uint32_t>(listed_token[k]) - from;
-            if (column < here) logit[column] = 0;
+            if (column < here) logit[column] = -std::numeric_limits<float>::infinity();  // a weight of 0
           }
         }
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t t = 0; t < width; t++) sum += logit[t];
+        for (int64_t t = 0; t < width; t++) {
+          logit[t] = exponential(logit[t] - peak);
+          sum += logit[t];
+        }
         sums.data[row] += sum;
       }
       if (!with_head) continue;
