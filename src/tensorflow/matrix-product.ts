@@ -4,8 +4,8 @@ import { fusedProduct } from './fused-ops.js';
 import { productsInForce } from './kernels.js';
 import { tf } from './ops.js';
 
-/** From this harmonic size `m·n / (m + n)` on, the arithmetic that AMX saves is more than what it costs to prepare both matrices for it (measured at 58). */
-const leastHarmonicSize = 80;
+/** From this harmonic size `m·n / (m + n)` on, the arithmetic that AMX saves is more than what it costs to prepare both matrices for it (measured at about 50). */
+const leastHarmonicSize = 50;
 
 /** `a · b`, each transposed first where asked: float32 `[m, n]`, with errors no larger than TensorFlow's. Differentiable in both. */
 export function matrixProduct(a: Tensor2D, b: Tensor2D, transposeA = false, transposeB = false): Tensor2D {
