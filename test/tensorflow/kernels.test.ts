@@ -108,6 +108,8 @@ test('scores from hidden states are the same, with and without a teacher, whatev
     for (const name of ['logProb', 'kl', 'overlap'] as const) assertAsPlain((x) => scores(x)[name]!, [hidden]);
     assert.deepEqual(scores(hidden).correct.arraySync(), withPlainOperations(() => scores(hidden)).correct.arraySync());
     assertAsPlain((x) => scoreHidden(x as Tensor3D, head, labels, valid).logProb, [hidden]);
+    const undifferentiated = () => scoreHidden(hidden as Tensor3D, head, labels, valid, { teacher, differentiate: [] }).kl!;
+    assert.ok(difference(undifferentiated(), withPlainOperations(undifferentiated)) < 3e-6);
   }
 });
 
