@@ -14,7 +14,7 @@ export interface BatchPart {
   shares: BlockShare[];
 }
 
-/** Some anchors of every sequence of a part; M blocks. */
+/** All anchors of every sequence of a part, or every other one; M blocks. */
 export interface BlockShare {
   /** int32 `[B, N]`. */
   anchors: Tensor2D;
@@ -26,7 +26,7 @@ export interface BlockShare {
 }
 
 /**
- * Half the sequences and the other half, each with one share; or, where their number is odd, all sequences with two shares of anchors; or, where neither can be
+ * Half the sequences and the other half, each with one share; or, where their number is odd, all sequences with two shares, of every other anchor each; or, where neither can be
  * halved or is to be, all in one. `read` asks the target about a part's inputs.
  */
 export function partsOf(inputs: Tensors, read: (inputs: Tensors) => TargetReading, halved: boolean): BatchPart[] {
@@ -38,25 +38,24 @@ export function partsOf(inputs: Tensors, read: (inputs: Tensors) => TargetReadin
   if (!halved || anchorCount % 2 === 1) return [whole];
   const [{ anchors, labels, valid, teacher }] = whole.shares as [BlockShare];
   const shares = halves((half): BlockShare => {
+    // Every other block: anchors ascend, and later ones read more of the context.
     const blocks = <T extends Tensor>(tensor: T): T => {
-      const some = half(tf.reshape(tensor, [batchSize, anchorCount, ...tensor.shape.slice(1)]), 1);
+      const some = half(tf.reshape(tensor, [(batchSize * anchorCount) / 2, 2, ...tensor.shape.slice(1)]), 1);
       return tf.reshape(some, [-1, ...tensor.shape.slice(1)]) as T;
     };
-    return { anchors: half(anchors, 1), labels: blocks(labels), valid: blocks(valid), ...(teacher && { teacher: shareOf(teacher, blocks) }) };
+    const own = tf.reshape(blocks(tf.reshape(anchors, [-1])), [batchSize, anchorCount / 2]) as Tensor2D;
+    return { anchors: own, labels: blocks(labels), valid: blocks(valid), ...(teacher && { teacher: shareOf(teacher, blocks) }) };
   });
   return [{ ...whole, shares }];
 }
 
 /** The scores of all parts' shares, in the order of the batch's blocks. */
-export function joinScores(parts: readonly BatchPart[], scores: readonly (readonly BlockScores[])[]): BlockScores {
+export function joinScores(scores: readonly (readonly BlockScores[])[]): BlockScores {
   const names = Object.keys(scores[0]![0]!) as (keyof BlockScores)[];
-  const ofPart = (part: BatchPart, own: readonly BlockScores[], name: keyof BlockScores): Tensor => {
-    const bySequence = own.map((score) => tf.reshape(score[name]!, [part.inputIds.shape[0], -1, score[name]!.shape[1]]));
-    const joined = bySequence.length === 1 ? bySequence[0]! : tf.concat(bySequence, 1);
-    return tf.reshape(joined, [-1, joined.shape[2]!]);
-  };
+  const ofPart = (own: readonly BlockScores[], name: keyof BlockScores): Tensor =>
+    own.length === 1 ? own[0]![name]! : tf.reshape(tf.stack(own.map((score) => score[name]!), 1), [-1, own[0]![name]!.shape[1]!]);
   const all = (name: keyof BlockScores): Tensor => {
-    const tensors = parts.map((part, index) => ofPart(part, scores[index]!, name));
+    const tensors = scores.map((own) => ofPart(own, name));
     return tensors.length === 1 ? tensors[0]! : tf.concat(tensors, 0);
   };
   return Object.fromEntries(names.map((name) => [name, all(name)])) as unknown as BlockScores;

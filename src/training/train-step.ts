@@ -135,7 +135,6 @@ function blockLoss(
   const head = (variables[variableName.head]?.read() ?? embedding) as Tensor2D;
   const differentiate = differentiable ? differentiatedScores(objective) : [];
   const scores = joinScores(
-    parts,
     parts.map(({ inputIds, features, shares }) => {
       const context = contextKeyValues(drafter, weights, drafterContext(drafter, weights, features));
       return shares.map(({ anchors, labels, valid, teacher }) => {

@@ -52,7 +52,7 @@ for (const [batchSize, anchors, shape] of [
           return { logProb: tf.neg(tf.cast(labels, 'float32')) as Tensor2D, correct: valid, valid };
         }),
       );
-      const joined = joinScores(parts, scores);
+      const joined = joinScores(scores);
       assert.deepEqual([...joined.valid.dataSync()], [...inputs.valid.dataSync()]);
       assert.deepEqual([...joined.logProb.dataSync()], [...inputs.labels.dataSync()].map((label) => -label));
       assert.deepEqual(joined.correct.shape, inputs.labels.shape);
