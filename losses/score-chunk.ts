@@ -2,7 +2,7 @@
 // taken out of the sum and dealt with one by one. So every quantity is a sum of positive numbers, and neither 1 - p nor the tail is ever the
 // small difference of two large ones.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
-import { fusedVocabularySums, fusedVocabularyTile, type VocabularyTile } from '../src/tensorflow/fused-ops.js';
+import { fusedVocabularySums, fusedVocabularyTile, fusedWeightedRows, type VocabularyTile } from '../src/tensorflow/fused-ops.js';
 import { kernelsInForce, productsInForce } from '../src/tensorflow/kernels.js';
 import { tf } from '../src/tensorflow/ops.js';
 import { gatherRows, runAfter, tensorScatterMin } from '../src/tensorflow/raw-ops.js';
@@ -178,8 +178,7 @@ function scoreWithTopK(rows: Required<ChunkRows>, labelColumn: Tensor2D, head: T
   if (!restHead) return scores;
 
   const labelHead = gatherRows(head, rows.labels);
-  const topHead = gatherRows(head, rows.ids) as Tensor3D;
-  const topSum = (weights: Tensor) => tf.squeeze(tf.matMul(tf.expandDims(weights, 1) as Tensor3D, topHead), [1]);
+  const topSum = weightedSums(head, rows.ids);
   if (differentiate.includes('logProb')) {
     const rivalHead = tf.add(restHead, topSum(rivalTop));
     scores['dLogProb'] = tf.div(tf.sub(tf.mul(labelHead, rivalSum), rivalHead), total);
@@ -201,4 +200,11 @@ function scoreWithTopK(rows: Required<ChunkRows>, labelColumn: Tensor2D, head: T
     );
   }
   return scores;
+}
+
+/** For weights `[R, k]`, the sums Σ weight·head row over a row's tokens `ids`, `[R, D]`. */
+function weightedSums(head: Tensor2D, ids: Tensor2D): (weights: Tensor) => Tensor {
+  if (kernelsInForce()) return (weights) => fusedWeightedRows(weights, ids, head);
+  const rows = gatherRows(head, ids) as Tensor3D;
+  return (weights) => tf.squeeze(tf.matMul(tf.expandDims(weights, 1) as Tensor3D, rows), [1]);
 }

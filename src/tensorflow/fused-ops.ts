@@ -75,6 +75,11 @@ export function fusedVocabularySums(hidden: Tensor, head: Tensor, listed: Tensor
   return { peak, best, listedLogits, sum, sumOfHead };
 }
 
+/** Σ weight·row over the rows `ids` (int32 `[R, k]`) of `table [V, D]`, with `weights [R, k]`: `[R, D]`. Throws on an id that is no row. */
+export function fusedWeightedRows(weights: Tensor, ids: Tensor, table: Tensor): Tensor {
+  return run('WeightedRows', [weights, ids, table], 1)[0]!;
+}
+
 /** `a · b` of matrices, each transposed first where asked. Where `productsInForce()`. */
 export function fusedProduct(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
   return run('Product', [a, b], 1, { transpose_a: transposeA, transpose_b: transposeB })[0]!;

@@ -9,7 +9,7 @@ import { blockAttention } from '../../src/models/drafter-attention.js';
 import { rmsNorm, swiglu } from '../../src/models/layers.js';
 import { applyRope, ropeTables } from '../../src/models/rope.js';
 import { packageRoot } from '../../src/package-root.js';
-import { fusedBlockAttention, fusedProduct, fusedRmsNorm, fusedVocabularySums, fusedVocabularyTile } from '../../src/tensorflow/fused-ops.js';
+import { fusedBlockAttention, fusedProduct, fusedRmsNorm, fusedVocabularySums, fusedVocabularyTile, fusedWeightedRows } from '../../src/tensorflow/fused-ops.js';
 import { kernelsInForce, productsInForce, withPlainOperations } from '../../src/tensorflow/kernels.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { matrixProduct } from '../../src/tensorflow/matrix-product.js';
@@ -136,6 +136,7 @@ test('what is not a number stays so: a step that went wrong is seen', kernels, (
 test('shapes that disagree are refused, saying what disagrees', kernels, () => {
   assert.throws(() => fusedRmsNorm(random(3, 8), random(7), 1e-6), /norm's weight is not as wide/);
   assert.throws(() => fusedVocabularyTile(random(3, 8), wholeNumbers(8, 2, 1)), /a list of columns for each row/);
+  assert.throws(() => fusedWeightedRows(random(1, 2), tf.tensor2d([[0, 5]], [1, 2], 'int32'), random(5, 3)), /an id is not a row of the table/);
   assert.throws(() => fusedBlockAttention([random(1, 2, 4, 2, 16), random(1, 2, 4, 1, 16), random(1, 2, 3, 1, 16), random(1, 1, 6, 16), random(1, 1, 6, 16), wholeNumbers(6, 1, 2)]), /disagree/);
 });
 

@@ -8,12 +8,13 @@ std::string register_gated_product();
 std::string register_rotation();
 std::string register_vocabulary_tile();
 std::string register_block_attention();
+std::string register_weighted_rows();
 std::string register_products();
 std::string register_softmax_over_vocabulary();
 bool tiles_allowed();
 
 NAPI_MODULE_INIT() {
-  std::string problems = register_rms_norm() + register_gated_product() + register_rotation() + register_vocabulary_tile() + register_block_attention();
+  std::string problems = register_rms_norm() + register_gated_product() + register_rotation() + register_vocabulary_tile() + register_block_attention() + register_weighted_rows();
   const bool products = problems.empty() && tiles_allowed();
   if (products) problems += register_products() + register_softmax_over_vocabulary();
   if (!problems.empty()) napi_throw_error(env, nullptr, problems.c_str());
