@@ -1,5 +1,6 @@
 // `draftalign setup`: native TensorFlow now rather than at the first command that needs it (for images and job scripts).
 import type { CommandModule } from 'yargs';
+import { ensureKernels } from '../tensorflow/kernels.js';
 import { ensureTensorflow } from '../tensorflow/setup.js';
 
 export const setupCommand: CommandModule = {
@@ -12,6 +13,7 @@ export const setupCommand: CommandModule = {
     ),
   handler: async () => {
     const installation = await ensureTensorflow();
+    if (installation.variant !== 'cuda') await ensureKernels(installation, (line) => console.error(line));
     console.log(`${installation.source}\n${installation.folder}`);
   },
 };

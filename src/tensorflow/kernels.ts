@@ -44,20 +44,36 @@ export function withPlainOperations<T>(compute: () => T): T {
 }
 
 /**
- * Compiles the kernels where that has not been done, and registers them with the TensorFlow that is loaded. DRAFTALIGN_KERNELS=off
- * does without; so does, saying it by `log`, a machine that cannot have them.
+ * The file of the kernels, compiled now where it is not there; undefined with DRAFTALIGN_KERNELS=off, and, saying why by `log`, on a machine that
+ * cannot have them.
  */
-export async function loadKernels(installation: Installation, log: Log): Promise<void> {
+export async function ensureKernels(installation: Installation, log: Log): Promise<string | undefined> {
   const wanted = process.env['DRAFTALIGN_KERNELS'] ?? '';
   if (!['', 'on', 'off'].includes(wanted)) throw new UserError(`the environment variable DRAFTALIGN_KERNELS is "${wanted}"; it may be "on" or "off".`);
-  if (wanted === 'off' || loaded) return;
+  if (wanted === 'off') return undefined;
   const levels = processorLevels();
-  if (levels.length === 0) return log("Without draftalign's own kernels, which need an x86-64 processor with AVX2: steps take TensorFlow's operations one by one.");
   try {
-    loaded = createRequire(import.meta.url)(await compiledKernels(installation, levels, log)) as { products: boolean };
+    if (levels.length === 0) throw new Error('they need Linux on an x86-64 processor with AVX2');
+    return await compiledKernels(installation, levels, log);
   } catch (error) {
-    log(`Without draftalign's own kernels, which could not be made: ${(error as Error).message}\nSteps take TensorFlow's operations one by one, and are slower for it. DRAFTALIGN_KERNELS=off hides this.`);
+    tellWithout(error, log);
+    return undefined;
   }
+}
+
+/** Registers the kernels with the TensorFlow that is loaded, where this machine has them. */
+export async function loadKernels(installation: Installation, log: Log): Promise<void> {
+  const file = loaded ? undefined : await ensureKernels(installation, log);
+  if (file === undefined) return;
+  try {
+    loaded = createRequire(import.meta.url)(file) as { products: boolean };
+  } catch (error) {
+    tellWithout(error, log);
+  }
+}
+
+function tellWithout(error: unknown, log: Log): void {
+  log(`Without draftalign's own kernels: ${(error as Error).message}\nSteps take TensorFlow's operations one by one, and are slower for it. DRAFTALIGN_KERNELS=off hides this.`);
 }
 
 /** Whether the kernels are registered, in words. */
