@@ -170,6 +170,7 @@ test('products by AMX are at least as exact as TensorFlow\'s, however they lie a
     }
   }
   assert.throws(() => fusedProduct(random(3, 4), random(5, 6), false, false), /inner dimensions/);
+  assert.throws(() => fusedProduct(tf.zeros([3, 0]), tf.zeros([0, 4]), false, false), /or are 0/);
 });
 
 test('products by AMX have the gradients of a product', products, () => {

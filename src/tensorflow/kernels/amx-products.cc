@@ -56,7 +56,7 @@ void product(Run& run) {
   if (!run.require(a.shape.size() == 2 && b.shape.size() == 2, "a product takes two matrices")) return;
   const bool ta = run.attributes.transpose_a, tb = run.attributes.transpose_b;
   const int64_t m = a.shape[ta], k = a.shape[!ta], n = b.shape[!tb];
-  if (!run.require(k == b.shape[tb], "the inner dimensions of a product disagree")) return;
+  if (!run.require(k == b.shape[tb] && k > 0, "the inner dimensions of a product disagree, or are 0")) return;
   const auto c = run.output(0, {m, n});
   if (!run.ready()) return;
   run.require(multiply({a.data, a.shape[1], !ta, m}, {b.data, b.shape[1], tb, n}, k, c.data), "no memory for a product");
