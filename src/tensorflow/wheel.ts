@@ -47,6 +47,7 @@ export async function installFromWheel(variant: Variant, folder: string, log: Lo
       await mkdir(downloads);
       await download(requirements, downloads);
       await unpack(downloads, join(folder, 'deps'), ['nvidia/']);
+      await linkUnsearched(join(folder, 'deps', 'nvidia'));
     });
   }
   await timed(log, `  compiling the Node addon with ${compiler}`, () => compileAddon(folder));
@@ -79,6 +80,16 @@ async function cudaRequirements(unpacked: string): Promise<string[]> {
   const requirements = [...metadata.matchAll(/^Requires-Dist: (nvidia-[^;\n]+); extra == ["']and-cuda["']/gm)].map((match) => match[1]!.trim());
   if (requirements.length === 0) throw new UserError(`the TensorFlow ${tensorflowVersion} wheel names no CUDA packages in its metadata (extra "and-cuda")`);
   return requirements;
+}
+
+/**
+ * TensorFlow opens each CUDA library from one that searches the packages' folders, all but cuSOLVER's (by its RUNPATH), and uses no GPU where it
+ * misses one. A link in a folder that is searched finds it: the libraries look for one another relative to where they were found.
+ */
+async function linkUnsearched(nvidia: string): Promise<void> {
+  for (const name of await readdir(join(nvidia, 'cusolver', 'lib'))) {
+    if (name.includes('.so')) await symlink(join('..', '..', 'cusolver', 'lib', name), join(nvidia, 'cusparse', 'lib', name));
+  }
 }
 
 /** Folder of Node-API's headers. */

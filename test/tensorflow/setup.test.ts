@@ -10,13 +10,20 @@ import { packageRoot } from '../../src/package-root.js';
 
 const supported = process.platform === 'linux' && process.arch === 'x64';
 
-/** A `python3` whose `pip download` makes a tiny wheel, slowly if asked, and a compiler that writes its output file. */
+/** A `python3` whose `pip download` makes tiny wheels, slowly if asked, and a compiler that writes its output file. */
 async function makeStandIns(folder: string, downloadSeconds: number): Promise<Record<string, string>> {
   const python = join(folder, 'python3');
   const compiler = join(folder, 'g++');
-  const makeWheel =
-    "import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1] + '/t.whl', 'w'); " +
-    "[wheel.writestr('tensorflow/' + name, 'x') for name in ('libtensorflow_cc.so.2', 'libtensorflow_framework.so.2', 'include/a.h')]; wheel.close()";
+  const files = {
+    'tensorflow/libtensorflow_cc.so.2': 'x',
+    'tensorflow/libtensorflow_framework.so.2': 'x',
+    'tensorflow/include/a.h': 'x',
+    'tensorflow-1.dist-info/METADATA': "Requires-Dist: nvidia-cusolver-cu12>=1; extra == 'and-cuda'\n",
+    'nvidia/cusolver/lib/libcusolver.so.11': 'solver',
+    'nvidia/cusparse/lib/libcusparse.so.12': 'sparse',
+  };
+  const program = join(folder, 'make-wheel.py');
+  await writeFile(program, `import json, sys, zipfile\nwith zipfile.ZipFile(sys.argv[1] + '/t.whl', 'w') as wheel:\n    for name, text in json.loads(${JSON.stringify(JSON.stringify(files))}).items():\n        wheel.writestr(name, text)\n`);
   await writeFile(
     python,
     `#!/bin/bash
@@ -25,7 +32,7 @@ if [ "$1 $2 $3" = "-m pip download" ]; then
   echo download >> ${folder}/downloads.txt
   sleep ${downloadSeconds}
   while [ "$1" != "--dest" ]; do shift; done
-  exec python3 -c "${makeWheel}" "$2"
+  exec python3 ${program} "$2"
 fi
 exec /usr/bin/env -i PATH="$PATH" python3 "$@"
 `,
@@ -102,4 +109,14 @@ test('after a killed set-up the next one starts afresh and succeeds', options, (
     assert.equal(next.code, 0, next.output);
     const made = await readdir(join(folder, 'cache', 'tensorflow'));
     assert.equal(made.length, 1, made.join(', '));
+  }));
+
+test('every CUDA library lies where TensorFlow searches for it', options, () =>
+  inFolder(async (folder) => {
+    const env = { ...(await makeStandIns(folder, 0)), DRAFTALIGN_TENSORFLOW: 'cuda' };
+    const { code, output } = await startSetup(env).ended;
+    assert.equal(code, 0, output);
+    const [made] = await readdir(join(folder, 'cache', 'tensorflow'));
+    // cuSOLVER's own folder is not searched, cuSPARSE's is.
+    assert.equal(await readFile(join(folder, 'cache', 'tensorflow', made!, 'deps/nvidia/cusparse/lib/libcusolver.so.11'), 'utf8'), 'solver');
   }));
