@@ -5,7 +5,7 @@ import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
 import { fusedVocabularySums, fusedVocabularyTile, fusedWeightedRows, type VocabularyTile } from '../src/tensorflow/fused-ops.js';
 import { kernelsInForce, productsInForce } from '../src/tensorflow/kernels.js';
 import { tf } from '../src/tensorflow/ops.js';
-import { gatherRows, runAfter, tensorScatterMin } from '../src/tensorflow/raw-ops.js';
+import { bestColumns, gatherRows, runAfter, tensorScatterMin } from '../src/tensorflow/raw-ops.js';
 import type { DifferentiableScore } from './block-scores.js';
 import { labelLogProb, pairWithRow, type RowScores } from './score-logits.js';
 import { divideOrZero } from './weighted-mean.js';
@@ -116,7 +116,7 @@ function vocabularyTile(logits: Tensor2D, listed: Tensor2D, inside: Tensor | und
   const columns = inside ? (tf.where(inside, listed, tf.zerosLike(listed)) as Tensor2D) : listed;
   const places = pairWithRow(columns);
   const count = columns.size;
-  const best = tf.argMax(logits, 1);
+  const best = bestColumns(logits);
   const bestPlaces = pairWithRow(best);
   const peak = tf.expandDims(tf.gatherND(logits, bestPlaces), 1);
   const listedLogits = tf.gatherND(logits, places);

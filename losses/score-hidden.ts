@@ -32,7 +32,7 @@ export interface ScoreHiddenOptions {
   teacher?: TopKTeacher | HiddenTeacher;
   /** Rows (slots) a chunk; default up to 1024, or with a HiddenTeacher as many as keep two `[rows, V]` tensors at 64 MiB. */
   chunkRows?: number;
-  /** Tokens a chunk; default as many as keep a `[chunkRows, chunkVocab]` tensor at 4 MiB (8 where threads share an operation, 64 on a GPU). Without effect where one operation goes through the vocabulary (AMX); not with a HiddenTeacher. */
+  /** Tokens a chunk; default as many as keep a `[chunkRows, chunkVocab]` tensor at 4 MiB (8 where threads share an operation, 256 on a GPU). Without effect where one operation goes through the vocabulary (AMX); not with a HiddenTeacher. */
   chunkVocab?: number;
   /** Scores that a loss will differentiate; default all. Those left out throw when a gradient asks for them; `[]` suits evaluation. */
   differentiate?: readonly DifferentiableScore[];
@@ -41,6 +41,8 @@ export interface ScoreHiddenOptions {
 const chunkBytes = 64 * 2 ** 20;
 /** On a CPU a tile of logits stays in the cache from the product that makes it to the one that uses it up: this much for one thread, twice for more. */
 const cachedBytes = 4 * 2 ** 20;
+/** A GPU is slowed by many small operations, and has memory. */
+const gpuTileBytes = 256 * 2 ** 20;
 const mostRows = 1024;
 
 /**
@@ -112,7 +114,7 @@ function planChunks(rows: number, { teacher, chunkRows, chunkVocab }: ScoreHidde
   }
   const even = (total: number, most: number): number => Math.ceil(total / Math.ceil(total / Math.max(1, Math.floor(most))));
   const byHiddenTeacher = teacher && 'head' in teacher;
-  const tileBytes = onGpu() ? chunkBytes : cachedBytes * Math.min(2, threadsPerOperation());
+  const tileBytes = onGpu() ? gpuTileBytes : cachedBytes * Math.min(2, threadsPerOperation());
   const listedBytes = teacher && 'ids' in teacher ? 4 * teacher.ids.shape[2] * width : 1;
   const most = Math.min(byHiddenTeacher ? chunkBytes / (8 * vocabulary) : mostRows, chunkBytes / listedBytes);
   const count = Math.ceil(rows / Math.max(1, Math.floor(chunkRows ?? most)));

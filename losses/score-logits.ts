@@ -2,7 +2,7 @@
 // several times over. Gradients are written out, because autodiff through log-softmax gives NaN where a probability is 0.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
 import { tf } from '../src/tensorflow/ops.js';
-import { tensorScatterMin } from '../src/tensorflow/raw-ops.js';
+import { bestColumns, tensorScatterMin } from '../src/tensorflow/raw-ops.js';
 import type { BlockScores, DifferentiableScore } from './block-scores.js';
 import { checkShape } from './shapes.js';
 import { untaped, withGradient } from './untaped.js';
@@ -65,7 +65,7 @@ const all: readonly DifferentiableScore[] = ['logProb', 'kl', 'overlap'];
 /** Scores logits `z [R, V]` against `labels [R]`, and against the teacher's logits `[R, V]`; gradients only of those in `differentiate`. */
 export function scoreRows(z: Tensor2D, labels: Tensor, teacher?: Tensor2D, differentiate: readonly DifferentiableScore[] = all): RowScores {
   const places = pairWithRow(labels);
-  const best = tf.argMax(z, 1);
+  const best = bestColumns(z);
   const peak = tf.expandDims(tf.gatherND(z, pairWithRow(best)), 1);
   const shifted = tf.sub(z, peak);
   const weights = tf.exp(shifted);

@@ -7,6 +7,7 @@ import { embed, linear } from '../models/layers.js';
 import { embeddingTable, lmHeadWeight, targetForward, type Target } from '../models/target.js';
 import type { Weights } from '../models/weights.js';
 import { tf } from '../tensorflow/ops.js';
+import { bestColumns } from '../tensorflow/raw-ops.js';
 import type { Round } from './acceptance.js';
 import { simulateWalk, type WalkSpan } from './simulation.js';
 
@@ -48,7 +49,7 @@ function draftBlocks({ target, drafter }: SimulationModels, tokens: Int32Array, 
         const blockEmbeddings = embed(embeddingTable(target.weights), tf.tensor(blocks, [1, count, blockSize], 'int32')) as Tensor4D;
         const anchors = tf.tensor2d(Int32Array.from({ length: count }, (_, i) => first + i), [1, count], 'int32');
         const hidden = drafterBlocks(config, weights, { context, blockEmbeddings, anchors });
-        return tf.argMax(linear(tf.reshape(hidden, [count * slots, config.hiddenSize]) as Tensor2D, head), 1).dataSync() as Int32Array;
+        return bestColumns(linear(tf.reshape(hidden, [count * slots, config.hiddenSize]), head) as Tensor2D).dataSync() as Int32Array;
       });
       drafts.set(best, (first - start) * slots);
     }

@@ -12,7 +12,7 @@ import type { Weights } from '../models/weights.js';
 import { createEagerExecutor, createGraphExecutor } from '../tensorflow/graph.js';
 import type { Executor, StepFunction, StepVariables } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
-import { writeRows } from '../tensorflow/raw-ops.js';
+import { bestColumns, writeRows } from '../tensorflow/raw-ops.js';
 import type { DecodingSteps, DraftDetail, DraftRows, TargetRows } from './steps.js';
 
 export interface ModelStepsOptions {
@@ -139,7 +139,7 @@ function prefill(target: Target, drafter: ModelStepsOptions['drafter'], executor
   const { logits: tensor, ...caches } = written;
   for (const [name, value] of Object.entries(caches)) executor.write(name, value);
   const logits = tensor!.dataSync() as Float32Array;
-  const best = tf.tidy(() => tf.argMax(tf.reshape(tensor!, [-1])).dataSync()[0]!);
+  const best = tf.tidy(() => bestColumns(tf.reshape(tensor!, [1, -1])).dataSync()[0]!);
   tf.dispose(written);
   return { best, logits };
 }
@@ -212,7 +212,7 @@ function draftFunction({ target, drafter, treeNodes = 0 }: ModelStepsOptions, na
         anchors: anchor as Tensor1D,
       });
       const logits = linear(tf.reshape(hidden, [blockSize - 1, config.hiddenSize]), headOf(target, targetWeights));
-      const best = tf.argMax(logits, -1);
+      const best = bestColumns(logits as Tensor2D);
       if (detail === 'best') return { best };
       if (detail === 'logits') return { best, logits };
       const { values, indices } = tf.topk(tf.logSoftmax(logits), Math.min(treeNodes, target.config.vocabSize), true);
@@ -291,7 +291,7 @@ function writeContext(drafter: ModelStepsOptions['drafter'], names: VariableName
 
 function answersOf(logits: Tensor3D, width: number, withLogits: boolean): Record<string, Tensor> {
   const rows = tf.reshape(logits, [width, -1]);
-  return { best: tf.argMax(rows, -1), ...(withLogits && { logits: rows }) };
+  return { best: bestColumns(rows as Tensor2D), ...(withLogits && { logits: rows }) };
 }
 
 /** The array, filled up with its last value: rows beyond it are read but never used. */

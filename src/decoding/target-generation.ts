@@ -11,7 +11,7 @@ import { weightBytes, type Weights } from '../models/weights.js';
 import type { Random } from '../random.js';
 import { createEagerExecutor, createGraphExecutor, type Executor, type Program, type StepVariables } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
-import { gatherRows } from '../tensorflow/raw-ops.js';
+import { bestColumns, gatherRows } from '../tensorflow/raw-ops.js';
 import { checkSampling, drawToken, warpLogits } from './sampling.js';
 import type { SamplingOptions } from './sampling.js';
 import type { TargetRows } from './steps.js';
@@ -258,5 +258,5 @@ function tokenStep({ config, weights }: Target, greedy: boolean, variables: Step
 
 /** The best token of each row, or the logits where tokens are drawn. */
 function say(logits: Tensor, greedy: boolean): Tensor {
-  return greedy ? tf.argMax(logits, 1) : logits;
+  return greedy ? bestColumns(logits as Tensor2D) : logits;
 }

@@ -6,13 +6,14 @@
 // The gradient is written out: it keeps one tensor of the scores' size and makes two more passes.
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { attentionHeadMultiple, fusedBlockAttention, fusedBlockAttentionGradient, type BlockAttentionTensors } from '../tensorflow/fused-ops.js';
+import { onGpu } from '../tensorflow/device.js';
 import { kernelsInForce } from '../tensorflow/kernels.js';
 import { tf } from '../tensorflow/ops.js';
 import { firstRows, padRows, reshapeInferring, selectWhole, splitOff } from '../tensorflow/raw-ops.js';
 
 /** Added to the score of a position that must not be read: finite, so that no infinity minus infinity arises. */
 const UNSEEN = -1e30;
-/** Groups of a sequence's blocks, by the least context that pays for them: every group is a few dozen operations more. */
+/** Groups of a sequence's blocks, by the least context that pays for them: every group is a few dozen operations more. On a GPU none pays. */
 const groupsFrom = [{ length: 1024, groups: 4 }, { length: 64, groups: 2 }];
 const leastBlocks = 4;
 /** A group's reach is rounded up to a multiple of an eighth of the context: few different shapes, whose kernels TensorFlow keeps. */
@@ -72,7 +73,7 @@ interface PrefixGroup {
 
 function prefixGroups(anchors: Tensor2D, length: number, keyValueHeads: number): PrefixGroup[] {
   const [batchSize, blockCount] = anchors.shape;
-  const groupCount = groupsFrom.find((plan) => length >= plan.length && blockCount % plan.groups === 0 && blockCount / plan.groups >= leastBlocks)?.groups ?? 1;
+  const groupCount = (onGpu() ? [] : groupsFrom).find((plan) => length >= plan.length && blockCount % plan.groups === 0 && blockCount / plan.groups >= leastBlocks)?.groups ?? 1;
   const count = blockCount / groupCount;
   const step = Math.ceil(length / reachSteps);
   return tf.tidy(() =>

@@ -17,8 +17,10 @@ export function initDrafterWeights(config: DrafterConfig, seed: number): Weights
 
 function initialValues(name: string, shape: number[], seed: number): Float32Array {
   const size = shape.reduce((product, length) => product * length, 1);
-  if (name.endsWith('.bias')) return new Float32Array(size);
-  if (shape.length === 1) return new Float32Array(size).fill(1);
+  const values = new Float32Array(size);
+  if (name.endsWith('.bias')) return values;
+  if (shape.length === 1) return values.fill(1);
   const random = Random.fork(seed, 'drafter', name);
-  return Float32Array.from({ length: size }, () => matrixDeviation * random.normal());
+  for (let i = 0; i < size; i++) values[i] = matrixDeviation * random.normal();
+  return values;
 }

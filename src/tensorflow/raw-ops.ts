@@ -1,6 +1,7 @@
 // TensorFlow kernels that tfjs does not offer, or offers with a read back to JavaScript, typed. They act at once, also inside
 // a recorded graph, and have no gradient: call them where none is wanted, or inside a custom gradient.
-import type { Scalar, Tensor } from '@tensorflow/tfjs-node-gpu';
+import type { Scalar, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-node-gpu';
+import { onGpu } from './device.js';
 import { tf } from './ops.js';
 
 /** An attribute of a TensorFlow operation. */
@@ -98,10 +99,10 @@ export function runAfter<T extends Tensor>(before: readonly Tensor[], x: T): T {
   return backend.createOutputTensor(recordAfter(beforeIds, id)) as T;
 }
 
-/** Σ x² over all elements, a scalar, in one pass and without a tensor of squares. */
-export function sumOfSquares(x: Tensor): Scalar {
+/** Σ x²/2 over all elements, a scalar, in one pass and without a tensor of squares. */
+export function halfSumOfSquares(x: Tensor): Scalar {
   const backend = nativeBackend();
-  return tf.tidy(() => tf.mul(backend.executeSingleOutput('L2Loss', [typeAttribute(backend, 'T', x.dtype)], [x]), 2)) as Scalar;
+  return backend.executeSingleOutput('L2Loss', [typeAttribute(backend, 'T', x.dtype)], [x]) as Scalar;
 }
 
 /** `x · scale`, but 0 wherever `scale` is 0, even if `x` is infinite or not a number. */
@@ -192,6 +193,32 @@ const DT_HALF = 19;
 export function packHalf(x: Tensor): Tensor {
   const width = x.shape.at(-1) ?? 0;
   if (x.dtype !== 'float32' || width % 2 !== 0) throw new Error(`packHalf takes float32 with an even last dimension; this is ${x.dtype} [${x.shape.join(', ')}]`);
+  return throughUntyped(x, [...x.shape.slice(0, -1), width / 2, 2], ({ cast, reshape, bitcast, types }) => [cast(types.float32, DT_HALF), reshape(DT_HALF), bitcast(DT_HALF, types.int32)]);
+}
+
+/** The other way, exactly: int32 `[..., n]`, each the bits of two float16 values, as float32 `[..., 2n]`. */
+export function unpackHalf(packed: Tensor): Tensor {
+  if (packed.dtype !== 'int32') throw new Error(`unpackHalf takes pairs of float16 as int32; this is ${packed.dtype}`);
+  const shape = [...packed.shape.slice(0, -1), 2 * (packed.shape.at(-1) ?? 0)];
+  return throughUntyped(packed, shape, ({ cast, reshape, bitcast, types }) => [bitcast(types.int32, DT_HALF), reshape(DT_HALF), cast(DT_HALF, types.float32)]);
+}
+
+/** One operation of a chain: its name, its attributes, and whether the chain's shape is its second input. */
+interface UntypedStep {
+  op: string;
+  attributes: Attribute[];
+  shaped?: boolean;
+}
+
+interface UntypedSteps {
+  types: { float32: number; int32: number };
+  cast(from: number, to: number): UntypedStep;
+  reshape(type: number): UntypedStep;
+  bitcast(from: number, to: number): UntypedStep;
+}
+
+/** Runs a chain of operations whose results in between have a type that tfjs does not know; one of them reshapes to `shape`. */
+function throughUntyped(x: Tensor, shape: number[], chain: (steps: UntypedSteps) => UntypedStep[]): Tensor {
   const backend = nativeBackend() as unknown as {
     binding: NativeBackend['binding'] & {
       executeOp(name: string, attributes: Attribute[], inputs: number[], outputs: number): { id: number }[];
@@ -200,13 +227,27 @@ export function packHalf(x: Tensor): Tensor {
   } & NativeBackend;
   const { binding } = backend;
   const type = (name: string, value: number): Attribute => ({ name, type: binding.TF_ATTR_TYPE, value });
-  return tf.tidy(() => {
-    const shape = tf.tensor1d([...x.shape.slice(0, -1), width / 2, 2], 'int32');
-    const [input, shapeId] = backend.getInputTensorIds([x, shape]) as [number, number];
-    const [half] = binding.executeOp('Cast', [type('SrcT', binding.TF_FLOAT), type('DstT', DT_HALF), { name: 'Truncate', type: binding.TF_ATTR_BOOL, value: false }], [input], 1);
-    const [paired] = binding.executeOp('Reshape', [type('T', DT_HALF), type('Tshape', binding.TF_INT32)], [half!.id, shapeId], 1);
-    const [packed] = binding.executeOp('Bitcast', [type('T', DT_HALF), type('type', binding.TF_INT32)], [paired!.id], 1);
-    for (const one of [half, paired]) binding.deleteTensor(one!.id);
-    return backend.createOutputTensor(packed!);
+  const steps = chain({
+    types: { float32: binding.TF_FLOAT, int32: binding.TF_INT32 },
+    cast: (from, to) => ({ op: 'Cast', attributes: [type('SrcT', from), type('DstT', to), { name: 'Truncate', type: binding.TF_ATTR_BOOL, value: false }] }),
+    reshape: (T) => ({ op: 'Reshape', attributes: [type('T', T), type('Tshape', binding.TF_INT32)], shaped: true }),
+    bitcast: (from, to) => ({ op: 'Bitcast', attributes: [type('T', from), type('type', to)] }),
   });
+  return tf.tidy(() => {
+    const [input, shapeId] = backend.getInputTensorIds([x, tf.tensor1d(shape, 'int32')]) as [number, number];
+    let last = { id: input };
+    for (const { op, attributes, shaped } of steps) {
+      const [next] = binding.executeOp(op, attributes, shaped === true ? [last.id, shapeId] : [last.id], 1);
+      if (last.id !== input) binding.deleteTensor(last.id);
+      last = next!;
+    }
+    return backend.createOutputTensor(last);
+  });
+}
+
+/** int32 `[R]`: the first column that holds the largest value of each row of `x [R, n]`; 0 where a row has none (is not a number). No gradient. */
+export function bestColumns(x: Tensor2D): Tensor1D {
+  // On a GPU one thread would go through each row for ArgMax; TopKV2 shares a row among many, and takes the first of equals too.
+  if (onGpu()) return tf.tidy(() => tf.reshape(tf.topk(x, 1, true).indices, [-1])) as Tensor1D;
+  return tf.argMax(x, 1);
 }

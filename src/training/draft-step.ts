@@ -4,7 +4,7 @@ import type { Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { drafterContextRows, drafterDraft } from '../models/drafter.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import { tf } from '../tensorflow/ops.js';
-import { gatherRows } from '../tensorflow/raw-ops.js';
+import { bestColumns, gatherRows } from '../tensorflow/raw-ops.js';
 import { readInputs, variableName, type Tensors, type TrainStepOptions, type Variables } from './train-step.js';
 
 const cacheNames = (config: DrafterConfig) =>
@@ -46,7 +46,7 @@ export function draftStep(options: TrainStepOptions): (variables: Variables, inp
     const hidden = drafterDraft(drafter, readWeights(options, variables), { cache, blockEmbeddings, anchors });
     const slots = drafter.blockSize - 1;
     const logits = tf.matMul(tf.reshape(hidden, [batchSize * slots, drafter.hiddenSize]) as Tensor2D, head, false, true);
-    return { tokens: tf.reshape(tf.argMax(logits, 1), [batchSize, slots]) };
+    return { tokens: tf.reshape(bestColumns(logits as Tensor2D), [batchSize, slots]) };
   };
 }
 

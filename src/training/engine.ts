@@ -31,6 +31,8 @@ export interface BatchShape {
   anchorsPerSequence: number;
   /** T·D, or 0 where the target runs inside the step. */
   featureWidth: number;
+  /** What features come as: `Float32Array`, the default, or `Uint16Array` of float16 bits (`featureWidth` even), which the step widens. */
+  featureType?: 'float16' | 'float32';
   /** Log-probabilities of the target a slot, or 0. */
   topk: number;
 }
@@ -133,7 +135,7 @@ export function createEngine(options: EngineOptions): Engine {
     return tensor;
   };
   const batchInputs = (shape: BatchShape, length: number): Tensors => {
-    const { batchSize, anchorsPerSequence, featureWidth, topk } = shape;
+    const { batchSize, anchorsPerSequence, featureWidth, featureType, topk } = shape;
     const slots = drafter.blockSize - 1;
     const blocks = batchSize * anchorsPerSequence;
     return {
@@ -141,7 +143,7 @@ export function createEngine(options: EngineOptions): Engine {
       anchors: example([batchSize, anchorsPerSequence], 'int32'),
       labels: example([blocks, slots], 'int32'),
       valid: example([blocks, slots], 'float32'),
-      ...(featureWidth > 0 && { features: example([batchSize, length, featureWidth], 'float32') }),
+      ...(featureWidth > 0 && { features: featureType === 'float16' ? example([batchSize, length, featureWidth / 2], 'int32') : example([batchSize, length, featureWidth], 'float32') }),
       ...(topk > 0 && { topkIds: example([blocks, slots, topk], 'int32'), topkLogProbs: example([blocks, slots, topk], 'float32') }),
     };
   };
@@ -177,7 +179,7 @@ export function createEngine(options: EngineOptions): Engine {
     anchors: batch.anchors,
     labels: batch.labels,
     valid: batch.valid,
-    ...(batch.features && { features: batch.features as Float32Array }),
+    ...(batch.features && { features: featureInput(batch.features) }),
     ...(batch.topkIds && { topkIds: batch.topkIds, topkLogProbs: batch.topkLogProbs! }),
     ...Object.fromEntries(Object.entries(scheduledValues(objective, progress)).map(([name, value]) => [name, Float32Array.of(value)])),
   });
@@ -198,7 +200,7 @@ export function createEngine(options: EngineOptions): Engine {
     evaluateLoss: (batch, progress) => stepFigures(readOutputs(executor.run(`loss/${batch.plan.length}`, inputsOf(batch, progress)))),
     readContext(batch) {
       const { length } = batch.plan;
-      const input: Record<string, TypedInput> = batch.features === undefined ? { inputIds: batch.inputIds } : { features: batch.features as Float32Array };
+      const input: Record<string, TypedInput> = batch.features === undefined ? { inputIds: batch.inputIds } : { features: featureInput(batch.features) };
       const cache = executor.run(`context/${length}`, input);
       return {
         draft(anchors) {
@@ -248,6 +250,11 @@ export function createEngine(options: EngineOptions): Engine {
     },
     dispose: () => executor.dispose(),
   };
+}
+
+/** float16 bits go in by pairs, as int32: tfjs knows no 16-bit type, and half as much is copied. */
+function featureInput(features: Float32Array | Uint16Array): Float32Array | Int32Array {
+  return features instanceof Uint16Array ? new Int32Array(features.buffer, features.byteOffset, features.length / 2) : features;
 }
 
 async function restoreVariables(executor: Executor, path: string, names: readonly (readonly [inFile: string, variable: string])[]): Promise<void> {

@@ -4,7 +4,7 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs-node-gpu';
 import type { StepVariable } from '../tensorflow/executor.js';
 import { tf } from '../tensorflow/ops.js';
-import { multiplyNoNan, runAfter, selectWhole, sumOfSquares } from '../tensorflow/raw-ops.js';
+import { halfSumOfSquares, multiplyNoNan, runAfter, selectWhole } from '../tensorflow/raw-ops.js';
 
 /** The settings of AdamW (Loshchilov and Hutter, arXiv 1711.05101). */
 export interface AdamwSettings {
@@ -93,7 +93,7 @@ export function takesDecay(weight: { shape: readonly number[] }): boolean {
 
 /** The Euclidean norm over all tensors together; a scalar. */
 export function globalNorm(gradients: Record<string, Tensor>): Scalar {
-  return tf.tidy(() => tf.sqrt(tf.addN(Object.values(gradients).map(sumOfSquares)))) as Scalar;
+  return tf.tidy(() => tf.sqrt(tf.mul(tf.addN(Object.values(gradients).map(halfSumOfSquares)), 2))) as Scalar;
 }
 
 /**

@@ -76,7 +76,10 @@ export async function prepareRun(config: Config, options: PrepareOptions = {}): 
   const { batchSize, anchorsPerSequence, accumulate } = resolved.training;
   refuseTooLarge(estimateMemory(drafter, target, { batchSize, anchorsPerSequence, accumulate, tied: target.tieWordEmbeddings, online, length: data.buckets.at(-1)! }));
   const topk = !online && needsTeacher(config.losses) ? Math.min(cache.columns.topk, config.data.topLogProbs ?? Infinity) : 0;
-  const read = { blockSize: drafter.blockSize, anchorsPerSequence: resolved.training.anchorsPerSequence, features: online ? 'none' : 'float32', topk } as const;
+  const { featureWidth } = cache.columns;
+  const featureType = cache.columns.featureType === 'float16' && featureWidth % 2 === 0 ? 'float16' : 'float32';
+  const features = online ? 'none' : featureType === 'float16' ? 'stored' : 'float32';
+  const read = { blockSize: drafter.blockSize, anchorsPerSequence: resolved.training.anchorsPerSequence, features, topk } as const;
 
   const weights = initial?.weights ?? initDrafterWeights(drafter, resolved.training.seed);
   let full: Target | undefined;
@@ -93,7 +96,7 @@ export async function prepareRun(config: Config, options: PrepareOptions = {}): 
     validationOptions: read,
     createEngine: () => {
       const { training, evaluation } = resolved;
-      const shape = { anchorsPerSequence: training.anchorsPerSequence, featureWidth: online ? 0 : cache.columns.featureWidth, topk };
+      const shape = { anchorsPerSequence: training.anchorsPerSequence, featureWidth: online ? 0 : featureWidth, featureType, topk } as const;
       const { betas, epsilon, weightDecay, maxGradientNorm } = resolved.optimizer;
       const make = (settings: EngineOptions) => options.engines?.take(settings) ?? createEngine(settings);
       return make({

@@ -7,7 +7,7 @@ import { contextKeyValues, drafterBlocks, drafterContext } from '../models/draft
 import type { DrafterConfig } from '../models/drafter-config.js';
 import type { StepVariable } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
-import { gatherRows, selectWhole } from '../tensorflow/raw-ops.js';
+import { gatherRows, selectWhole, unpackHalf } from '../tensorflow/raw-ops.js';
 import { joinScores, partsOf, type BatchPart } from './batch-parts.js';
 import { adamwAssign, adamwRates, clipByGlobalNorm, takesDecay, type AdamwSettings } from './optimizer.js';
 
@@ -51,7 +51,7 @@ export const variableName = {
 
 /**
  * One batch, one update. Inputs: `inputIds` int32 `[B, S]`, `anchors` int32 `[B, N]`, `labels` int32 and `valid` float32 `[M, J]`,
- * `features` float32 `[B, S, T·D]`, `learningRate` scalar, the objective's scheduled values by name as scalars, and for a top-k teacher
+ * `features` float32 `[B, S, T·D]` (or int32 `[B, S, T·D/2]`, pairs of float16), `learningRate` scalar, the objective's scheduled values by name as scalars, and for a top-k teacher
  * `topkIds` int32 and `topkLogProbs` float32 `[M, J, k]`. Outputs: those of `blockLoss` and `gradientNorm`, `finite` (1 or 0), `updates`.
  */
 export function trainStep(options: TrainStepOptions): (variables: Variables, inputs: Tensors) => Tensors {
@@ -189,7 +189,7 @@ function readParts(options: TrainStepOptions, variables: Variables, inputs: Tens
 /** What a cached batch holds of the target: its features, and its top log-probabilities where there are any. */
 export function readInputs(inputs: Tensors): TargetReading {
   const { features, topkIds, topkLogProbs } = inputs as { features: Tensor3D; topkIds?: Tensor3D; topkLogProbs?: Tensor3D };
-  return { features, teacher: topkIds && topkLogProbs && { ids: topkIds, logProbs: topkLogProbs } };
+  return { features: features.dtype === 'int32' ? (unpackHalf(features) as Tensor3D) : features, teacher: topkIds && topkLogProbs && { ids: topkIds, logProbs: topkLogProbs } };
 }
 
 /** Clips, updates weights, moments and count, all or nothing. */
