@@ -102,8 +102,9 @@ class Drafter(nn.Module):
 
 
 class Step:
-    def __init__(self, c):
+    def __init__(self, c, device):
         torch.manual_seed(0)
+        torch.set_default_device(device)
         self.c = c
         self.drafter = Drafter(c)
         self.embedding = torch.randn(c["vocabulary"], c["width"]) * 0.02
@@ -145,13 +146,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--case", required=True, help="a case of bench-cases.json")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--tf32", action="store_true", help="let a GPU round the factors of products to TensorFloat-32, as TensorFlow does by default")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    torch.set_float32_matmul_precision("high" if options.tf32 else "highest")
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench-cases.json")) as file:
         cases = json.load(file)
-    torch.randn(64, 64) @ torch.randn(64, 64)
+    a = torch.randn(64, 64, device=options.device)
+    (a @ a).sum().item()
     idle = resident_bytes()
-    step = Step(cases[options.case])
+    step = Step(cases[options.case], options.device)
     print(json.dumps({"ready": True, "torch": torch.__version__, "idleBytes": idle}), flush=True)
     for line in sys.stdin:
         times = [step.run() for _ in range(json.loads(line)["steps"])]

@@ -17,6 +17,7 @@ const usage = `npm run bench -- [options]
   --ways NAMES       of eager, graph, xla (default all)
   --steps N          timed steps of each way (default 10)
   --threads N        threads of TensorFlow and PyTorch (default all cores)
+  --tf32             on a GPU, round the factors of products to TensorFloat-32, PyTorch's too
   --against-torch    run scripts/bench-torch.py in turns with ours, and print ratios
   --python FILE      an interpreter that has torch (and transformers, for the capture); default python3
   --drafter FOLDER   a drafter trained for the demo target, for speculative decoding
@@ -31,6 +32,7 @@ const { values: flags } = parseArgs({
     ways: { type: 'string', default: 'eager,graph,xla' },
     steps: { type: 'string', default: '10' },
     threads: { type: 'string' },
+    tf32: { type: 'boolean', default: false },
     'against-torch': { type: 'boolean', default: false },
     python: { type: 'string', default: 'python3' },
     drafter: { type: 'string' },
@@ -49,7 +51,7 @@ const names = flags.case.split(',');
 const parts = flags.parts.split(',');
 const steps = Number(flags.steps);
 const threads = flags.threads === undefined ? undefined : Number(flags.threads);
-const options = { steps, python: flags.python, ...(threads !== undefined && { threads }) };
+const options = { steps, python: flags.python, tf32: flags.tf32, ...(threads !== undefined && { threads }) };
 const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), threads: threads ?? availableParallelism(), node: process.version, loadBefore: loadavg()[0]! };
 console.log(`${machine.cores} cores (${machine.processor}), ${machine.threads} threads, load average ${machine.loadBefore.toFixed(1)} before the start`);
 if (machine.loadBefore > 0.5) console.log('Other work is running: figures on the clock are too large, and only those in turns can be compared.');

@@ -1,6 +1,7 @@
 // Runs the test files of test/ with node's own runner, on any supported Node version, and ends with `N passed, N failed`.
 // `npm test -- PART` runs the files whose path holds PART.
 import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -22,7 +23,7 @@ if (files.length === 0) {
 await ensureTensorflow();
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
-const stream = run({ files, concurrency: 2 });
+const stream = run({ files, concurrency: Math.max(2, Math.ceil(availableParallelism() / 2)) });
 const isSuite = (event: { details: object }): boolean => (event.details as { type?: string }).type === 'suite';
 // A file that dies outside its tests is reported as a failed test of its own.
 stream.on('test:pass', (event) => {

@@ -16,6 +16,8 @@ export interface StepBenchOptions {
   threads?: number;
   /** Interpreter that has torch. */
   python: string;
+  /** Whether a GPU may round the factors of products to TensorFloat-32. */
+  tf32?: boolean;
 }
 
 export interface StepFigures {
@@ -56,7 +58,8 @@ const stepsARound = 2;
 export async function measureCase(name: string, shape: BenchCase, ways: readonly Way[], options: StepBenchOptions): Promise<CaseFigures> {
   const workers: Worker<Ready, Timed>[] = [];
   try {
-    for (const way of ways) workers.push(await startWay(way, name, shape, options));
+    // PyTorch last, on the device that TensorFlow was found to use.
+    for (const way of ways) workers.push(await startWay(way, name, shape, options, workers[0]?.ready.device ?? 'cpu'));
     const answers: Timed[][] = ways.map(() => []);
     const loads: number[] = [];
     for (let round = 0; round <= Math.ceil(options.steps / stepsARound); round++) {
@@ -78,10 +81,10 @@ export async function measureCase(name: string, shape: BenchCase, ways: readonly
   }
 }
 
-function startWay(way: Way, name: string, shape: BenchCase, { threads, python }: StepBenchOptions): Promise<Worker<Ready, Timed>> {
-  const limit = threads === undefined ? [] : ['--threads', String(threads)];
-  if (way === 'torch') return startWorker(python, [join(packageRoot(), 'scripts/bench-torch.py'), '--case', name, ...limit]);
-  return startOwn('step-worker.js', ['--shape', JSON.stringify(shape), '--way', way, ...limit]);
+function startWay(way: Way, name: string, shape: BenchCase, { threads, python, tf32 }: StepBenchOptions, device: string): Promise<Worker<Ready, Timed>> {
+  const common = [...(threads === undefined ? [] : ['--threads', String(threads)]), ...(tf32 === true ? ['--tf32'] : [])];
+  if (way === 'torch') return startWorker(python, [join(packageRoot(), 'scripts/bench-torch.py'), '--case', name, '--device', device, ...common]);
+  return startOwn('step-worker.js', ['--shape', JSON.stringify(shape), '--way', way, ...common]);
 }
 
 function summarize(way: Way, ready: Ready, answers: Timed[]): StepFigures {

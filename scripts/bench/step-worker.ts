@@ -3,6 +3,7 @@
 // bench-torch.py, which speaks the same) can take turns on one machine.
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { onGpu } from '../../src/tensorflow/device.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { nativeBackend, type Binding } from '../../src/tensorflow/graph-recorder.js';
 import { stepOperations, type BenchCase } from './cases.js';
@@ -12,6 +13,8 @@ import { createTrainingCase } from './training-case.js';
 /** The first line that the process writes. */
 export interface Ready {
   ready: true;
+  /** What TensorFlow computes on. */
+  device: 'cpu' | 'cuda';
   /** Resident bytes before anything of the step was made. */
   idleBytes: number | null;
   /** Milliseconds to make variables and graph, and of the first step. */
@@ -35,9 +38,9 @@ export interface Timed {
   peakBytes: number | null;
 }
 
-const { values: flags } = parseArgs({ options: { shape: { type: 'string' }, way: { type: 'string' }, threads: { type: 'string' } } });
+const { values: flags } = parseArgs({ options: { shape: { type: 'string' }, way: { type: 'string' }, threads: { type: 'string' }, tf32: { type: 'boolean', default: false } } });
 const shape = JSON.parse(flags.shape!) as BenchCase;
-await loadTensorflow({ halves: flags.way === 'graph' || flags.way === 'online', xla: flags.way === 'xla', ...(flags.threads !== undefined && { threads: Number(flags.threads) }) });
+await loadTensorflow({ halves: flags.way === 'graph' || flags.way === 'online', xla: flags.way === 'xla', tf32: flags.tf32, ...(flags.threads !== undefined && { threads: Number(flags.threads) }) });
 const callsSoFar = countCalls();
 const probe = matmulProbe();
 const idleBytes = processBytes('VmRSS');
@@ -48,6 +51,7 @@ training.run();
 const say = (message: Ready | Timed): void => console.log(JSON.stringify(message));
 say({
   ready: true,
+  device: onGpu() ? 'cuda' : 'cpu',
   idleBytes,
   recordMs: recorded - started,
   firstStepMs: performance.now() - recorded,

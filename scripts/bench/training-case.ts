@@ -4,7 +4,8 @@ import type { Tensor } from '@tensorflow/tfjs-node-gpu';
 import type { Batch } from '../../data/batches.js';
 import { createEngine, type Engine } from '../../src/training/engine.js';
 import type { DrafterConfig } from '../../src/models/drafter-config.js';
-import { initDrafterWeights } from '../../src/models/drafter-init.js';
+import { drafterWeightShapes } from '../../src/models/drafter-shapes.js';
+import { float32ToHalf } from '../../src/models/half.js';
 import { loadTarget } from '../../src/models/target.js';
 import { packageRoot } from '../../src/package-root.js';
 import { Random } from '../../src/random.js';
@@ -27,10 +28,10 @@ export interface TrainingCase {
 export async function createTrainingCase(shape: BenchCase, { eager, online }: { eager: boolean; online: boolean }): Promise<TrainingCase> {
   const drafter = drafterOf(shape);
   const { batch: batchSize, context, anchors: anchorsPerSequence, taps, width, blockSize } = shape;
-  const weights = initDrafterWeights(drafter, 0);
+  const weights = Object.fromEntries(Object.entries(drafterWeightShapes(drafter)).map(([name, dims]) => [name, dims.length === 1 ? tf.ones(dims) : likeRandom(dims[0]!, dims[1]!)]));
   const target = online ? await loadTarget(join(packageRoot(), 'data/demo-target')) : undefined;
-  const frozen = target === undefined ? { embedding: randomEmbedding(shape) } : onlineTarget(target, drafter, false);
-  const shapes = { batchSize, anchorsPerSequence, featureWidth: online ? 0 : taps * width, topk: 0, lengths: [context] };
+  const frozen = target === undefined ? { embedding: likeRandom(shape.vocabulary, shape.width) } : onlineTarget(target, drafter, false);
+  const shapes = { batchSize, anchorsPerSequence, featureWidth: online ? 0 : taps * width, featureType: 'float16', topk: 0, lengths: [context] } as const;
   const engine = createEngine({
     drafter,
     objective: [{ term: 'positionalWeighting', gamma: 10 }],
@@ -59,10 +60,10 @@ export async function createTrainingCase(shape: BenchCase, { eager, online }: { 
   };
 }
 
-/** Made by TensorFlow itself: an array of JavaScript's would stand beside it until it is collected. */
-function randomEmbedding({ vocabulary, width }: BenchCase): Tensor {
+/** A matrix made by TensorFlow itself: an array of JavaScript's would stand beside it until it is collected. */
+function likeRandom(height: number, width: number): Tensor {
   return tf.tidy(() => {
-    const rows = tf.mul(tf.reshape(tf.range(1, vocabulary + 1, 1, 'float32'), [vocabulary, 1]), 0.7548776662);
+    const rows = tf.mul(tf.reshape(tf.range(1, height + 1, 1, 'float32'), [height, 1]), 0.7548776662);
     const columns = tf.mul(tf.reshape(tf.range(1, width + 1, 1, 'float32'), [1, width]), 0.569840291);
     return tf.mul(tf.sin(tf.mul(rows, columns)), 0.028);
   });
@@ -88,6 +89,13 @@ function drafterOf(shape: BenchCase): DrafterConfig {
   };
 }
 
+/** Normally distributed float16 bits, as a cache stores features. */
+function randomHalves(random: Random, count: number): Uint16Array {
+  const values = new Float32Array(count);
+  for (let i = 0; i < count; i++) values[i] = random.normal();
+  return float32ToHalf(values);
+}
+
 /** Features from a normal distribution, anchors uniform over the context and sorted, every slot valid. */
 function randomBatch(shape: BenchCase, withFeatures: boolean): Batch {
   const { batch, context, anchors, taps, width, vocabulary, blockSize } = shape;
@@ -105,6 +113,6 @@ function randomBatch(shape: BenchCase, withFeatures: boolean): Batch {
     anchors: Int32Array.from(sorted.flat()),
     labels: ints(blocks * slots, vocabulary),
     valid: new Float32Array(blocks * slots).fill(1),
-    ...(withFeatures && { features: Float32Array.from({ length: batch * context * taps * width }, () => random.normal()) }),
+    ...(withFeatures && { features: randomHalves(random, batch * context * taps * width) }),
   };
 }

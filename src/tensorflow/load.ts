@@ -18,6 +18,8 @@ export interface LoadOptions {
   halves?: boolean;
   /** Compile recorded graphs with XLA. Seconds more at the first step, less time at each later one. */
   xla?: boolean;
+  /** Let a GPU round the factors of float32 products to the 10 bits of TensorFloat-32: faster, less exact. Default: exact. */
+  tf32?: boolean;
   /** Where set-up tells its progress; default: standard error. */
   log?: Log;
 }
@@ -86,6 +88,9 @@ function setEnvironment(options: LoadOptions, installation: Installation): void 
     const flags = process.env['TF_XLA_FLAGS'];
     process.env['TF_XLA_FLAGS'] = `${flags === undefined ? '' : `${flags} `}--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit`;
   }
+  // TensorFlow would take all of a GPU's memory at its first use, and a second process would find none.
+  if (installation.variant !== 'cpu') set('TF_FORCE_GPU_ALLOW_GROWTH', 'true');
+  if (options.tf32 !== true) set('NVIDIA_TF32_OVERRIDE', '0');
   // XLA on a GPU compiles with CUDA's own tools; where they came with the wheel, this says where.
   const cudaTools = join(installation.folder, 'deps', 'nvidia', 'cuda_nvcc');
   if (installation.variant === 'cuda' && existsSync(cudaTools)) set('XLA_FLAGS', `--xla_gpu_cuda_data_dir=${cudaTools}`);
