@@ -8,6 +8,7 @@ import { createProgress } from '../reports/progress.js';
 import { formatStudyTable } from '../reports/study-table.js';
 import { loadTensorflow } from '../tensorflow/load.js';
 import { withInterrupt } from './interrupt.js';
+import { loadOptionsOf } from './load-options.js';
 
 interface AblateArguments {
   config: string;
@@ -41,8 +42,8 @@ export const ablateCommand: CommandModule<object, AblateArguments> = {
       console.log(describeStudy(study));
       return;
     }
-    const threads = args.threads ?? study.variants[0]!.config.training.threads;
-    await loadTensorflow({ halves: true, ...(threads !== null && { threads }) });
+    const { training } = study.variants[0]!.config;
+    await loadTensorflow(loadOptionsOf({ ...training, threads: args.threads ?? training.threads }));
     const { runStudy } = await import('../ablation/run-study.js');
     const outcome = await withInterrupt(async (signal) => {
       const progress = createProgress({ label: 'step' });

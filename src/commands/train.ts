@@ -8,6 +8,7 @@ import { loadTensorflow } from '../tensorflow/load.js';
 import { describePlan, planRun } from '../training/estimate.js';
 import { readRunConfig } from '../training/run-folder.js';
 import { withInterrupt } from './interrupt.js';
+import { loadOptionsOf } from './load-options.js';
 import { train, type TrainProgress, type TrainResult } from '../training/trainer.js';
 
 interface TrainArguments {
@@ -45,7 +46,7 @@ export const trainCommand: CommandModule<object, TrainArguments> = {
       .example('$0 train --resume --run runs/demo', 'go on after an interruption'),
   async handler(args) {
     const config = await readConfig(args);
-    await loadTensorflow({ halves: !config.training.eager, ...(config.training.threads !== null && { threads: config.training.threads }) });
+    await loadTensorflow(loadOptionsOf(config.training));
     if (args.plan) {
       console.log(describePlan(await planRun(config)));
       return;

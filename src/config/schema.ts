@@ -108,6 +108,8 @@ const trainingSchema = z
     verifyFirstStep: z.boolean().default(true).describe('Run the first step eagerly and recorded, and compare.'),
     maxSkippedSteps: count('Updates in a row that may be skipped for numbers that are not finite before the run stops.').default(5),
     threads: count('Threads of TensorFlow; null: all cores.').nullable().default(null),
+    tf32: z.boolean().default(false).describe('On a GPU, round the factors of float32 products to TensorFloat-32 (10 bits): faster for large drafters.'),
+    xla: z.boolean().default(false).describe('Compile the recorded graphs by XLA: most of a minute before the first step, then faster ones on a GPU (slower on a CPU).'),
   })
   .describe('Length, batches and seed of the run.');
 
