@@ -4,6 +4,7 @@ import { loadavg } from 'node:os';
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-node-gpu';
 import { createGraphExecutor } from '../../src/tensorflow/graph.js';
 import { tf } from '../../src/tensorflow/ops.js';
+import { runProgram } from '../../src/tensorflow/run-program.js';
 
 const size = 1024;
 
@@ -55,6 +56,12 @@ export function processBytes(field: 'VmHWM' | 'VmRSS'): number | null {
   } catch {
     return null;
   }
+}
+
+/** Bytes of GPU memory that each process holds, its CUDA context included, by process number, as nvidia-smi tells. */
+export async function gpuBytes(): Promise<Map<number, number>> {
+  const lines = await runProgram('nvidia-smi', ['--query-compute-apps=pid,used_memory', '--format=csv,noheader,nounits']);
+  return new Map(lines.trim().split('\n').map((line) => line.split(',').map(Number) as [number, number]).map(([pid, mebibytes]) => [pid, mebibytes * 2 ** 20]));
 }
 
 /** Processes that want a core, averaged over the last minute. */

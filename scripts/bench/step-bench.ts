@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { packageRoot } from '../../src/package-root.js';
 import type { BenchCase } from './cases.js';
-import { load, median } from './machine.js';
+import { gpuBytes, load, median } from './machine.js';
 import type { Ready, Timed } from './step-worker.js';
 import { startOwn, startWorker, type Worker } from './worker-client.js';
 
@@ -27,7 +27,7 @@ export interface StepFigures {
   fastestMs: number;
   /** Of all threads together: hardly depends on what else the machine does. */
   cpuMsPerStep: number;
-  /** Peak resident bytes above the idle process. */
+  /** Peak resident bytes above the idle process; on a GPU what the process holds of its memory at the end. */
   memoryBytes: number | null;
   /** What only our own ways tell. */
   own?: {
@@ -38,8 +38,8 @@ export interface StepFigures {
     gigaflops: number;
     /** Median of the machine's matmul rate, measured between the steps; GFLOP/s. */
     matmulGigaflops: number;
-    /** gigaflops over matmulGigaflops, both by processor time. */
-    shareOfMatmul: number;
+    /** gigaflops over matmulGigaflops, both by processor time; null on a GPU, whose time that is not. */
+    shareOfMatmul: number | null;
   };
 }
 
@@ -69,12 +69,13 @@ export async function measureCase(name: string, shape: BenchCase, ways: readonly
       }
       loads.push(load());
     }
+    const held = workers.some(({ ready }) => ready.device === 'cuda') ? await gpuBytes() : undefined;
     return {
       name,
       shape,
       operationsPerStep: workers.map(({ ready }) => ready.operations).find((operations) => operations !== undefined) ?? 0,
       load: loads.reduce((sum, value) => sum + value, 0) / loads.length,
-      ways: ways.map((way, index) => summarize(way, workers[index]!.ready, answers[index]!)),
+      ways: ways.map((way, index) => summarize(way, workers[index]!, answers[index]!, held)),
     };
   } finally {
     await Promise.all(workers.map((worker) => worker.stop()));
@@ -87,12 +88,13 @@ function startWay(way: Way, name: string, shape: BenchCase, { threads, python, t
   return startOwn('step-worker.js', ['--shape', JSON.stringify(shape), '--way', way, ...common]);
 }
 
-function summarize(way: Way, ready: Ready, answers: Timed[]): StepFigures {
+function summarize(way: Way, { pid, ready }: Worker<Ready, Timed>, answers: Timed[], held: Map<number, number> | undefined): StepFigures {
   const ms = answers.flatMap((answer) => answer.ms);
   const msPerStep = median(ms);
   const cpuMsPerStep = median(answers.flatMap((answer) => answer.cpuMs));
   const { peakBytes } = answers.at(-1)!;
-  const memoryBytes = peakBytes === null || ready.idleBytes === null ? null : peakBytes - ready.idleBytes;
+  const aboveIdle = peakBytes === null || ready.idleBytes === null ? null : peakBytes - ready.idleBytes;
+  const memoryBytes = held === undefined ? aboveIdle : (held.get(pid) ?? null);
   const figures = { way, msPerStep, fastestMs: Math.min(...ms), cpuMsPerStep, memoryBytes };
   if (way === 'torch') return figures;
   const { operations, blocks, recordMs, firstStepMs } = ready;
@@ -105,7 +107,7 @@ function summarize(way: Way, ready: Ready, answers: Timed[]): StepFigures {
       callsPerStep: median(answers.map(({ calls }) => calls)),
       gigaflops: operations / (msPerStep * 1e6),
       matmulGigaflops: median(answers.map(({ matmul }) => matmul.gigaflops)),
-      shareOfMatmul: operations / (cpuMsPerStep * 1e6) / median(answers.map(({ matmul }) => matmul.cpuGigaflops)),
+      shareOfMatmul: held !== undefined ? null : operations / (cpuMsPerStep * 1e6) / median(answers.map(({ matmul }) => matmul.cpuGigaflops)),
     },
   };
 }

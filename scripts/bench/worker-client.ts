@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 export interface Worker<Ready, Answer> {
+  pid: number;
   ready: Ready;
   ask(request: object): Promise<Answer>;
   /** Ends the process and waits until its memory is given back. */
@@ -36,6 +37,7 @@ export async function startWorker<Ready, Answer>(command: string, args: readonly
   };
   const ready = await next<Ready>();
   return {
+    pid: child.pid!,
     ready,
     ask: (request) => {
       child.stdin.write(`${JSON.stringify(request)}\n`);
