@@ -3,7 +3,7 @@
 // Unusual: a step whose loss or gradient is not finite leaves every variable as it was, by a selection inside the graph.
 import type { Scalar, Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { combine, differentiatedScores, scoreHidden, type BlockScores, type HiddenTeacher, type ObjectiveTerm, type TopKTeacher } from '../../losses/index.js';
-import { contextKeyValues, drafterBlocks, drafterContext } from '../models/drafter.js';
+import { contextKeyValues, drafterBlocks, drafterContext, drafterContextRows, type ContextKeyValues } from '../models/drafter.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import type { StepVariable } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
@@ -136,7 +136,7 @@ function blockLoss(
   const differentiate = differentiable ? differentiatedScores(objective) : [];
   const scores = joinScores(
     parts.map(({ inputIds, features, shares }) => {
-      const context = contextKeyValues(drafter, weights, drafterContext(drafter, weights, features));
+      const context = readContext(drafter, weights, features, shares.length > 1);
       return shares.map(({ anchors, labels, valid, teacher }) => {
         const blockEmbeddings = embedBlocks(embedding, inputIds, anchors, drafter);
         const hidden = drafterBlocks(drafter, weights, { context, blockEmbeddings, anchors });
@@ -180,6 +180,15 @@ function blockFigures(scores: BlockScores): Tensors {
       slotValid: tf.sum(scores.valid, 0),
     };
   });
+}
+
+/** What blocks read of a part's sequences, `[B, S, T·D]`. Where its blocks come in two shares, its positions are read in two halves, side by side as the shares are. */
+function readContext(drafter: DrafterConfig, weights: Tensors, features: Tensor3D, halved: boolean): ContextKeyValues {
+  const length = features.shape[1];
+  if (!halved || length % 2 === 1) return contextKeyValues(drafter, weights, drafterContext(drafter, weights, features));
+  const halves = (tf.split(features, 2, 1) as Tensor3D[]).map((half, index) => drafterContextRows(drafter, weights, { features: half, start: tf.scalar((index * length) / 2, 'int32'), capacity: length }));
+  const joined = (name: keyof ContextKeyValues): Tensor4D[] => halves[0]![name].map((first, layer) => tf.concat([first, halves[1]![name][layer]!], 2));
+  return { keys: joined('keys'), values: joined('values') };
 }
 
 function readParts(options: TrainStepOptions, variables: Variables, inputs: Tensors): BatchPart[] {
