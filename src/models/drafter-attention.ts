@@ -5,8 +5,8 @@
 // last anchor reaches. That length is known to the step alone, so these tensors have one dimension that is known only when they are computed.
 // The gradient is written out: it keeps one tensor of the scores' size and makes two more passes.
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
-import { attentionHeadMultiple, fusedBlockAttention, fusedBlockAttentionGradient, type BlockAttentionTensors } from '../tensorflow/fused-ops.js';
 import { onGpu } from '../tensorflow/device.js';
+import { attentionHeadMultiple, fusedBlockAttention, fusedBlockAttentionGradient, type BlockAttentionTensors } from '../tensorflow/fused-ops.js';
 import { kernelsInForce } from '../tensorflow/kernels.js';
 import { tf } from '../tensorflow/ops.js';
 import { firstRows, padRows, reshapeInferring, selectWhole, splitOff } from '../tensorflow/raw-ops.js';

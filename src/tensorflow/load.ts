@@ -90,6 +90,7 @@ function setEnvironment(options: LoadOptions, installation: Installation): void 
   }
   // TensorFlow would take all of a GPU's memory at its first use, and a second process would find none.
   if (installation.variant !== 'cpu') set('TF_FORCE_GPU_ALLOW_GROWTH', 'true');
+  // NVIDIA's own switch, above what TensorFlow asks of its libraries (which is to round).
   if (options.tf32 !== true) set('NVIDIA_TF32_OVERRIDE', '0');
   // XLA on a GPU compiles with CUDA's own tools; where they came with the wheel, this says where.
   const cudaTools = join(installation.folder, 'deps', 'nvidia', 'cuda_nvcc');

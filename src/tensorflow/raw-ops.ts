@@ -245,7 +245,7 @@ function throughUntyped(x: Tensor, shape: number[], chain: (steps: UntypedSteps)
   });
 }
 
-/** int32 `[R]`: the first column that holds the largest value of each row of `x [R, n]`; 0 where a row has none (is not a number). No gradient. */
+/** int32 `[R]`: the first column that holds the largest value of each row of `x [R, n]`; any column of a row that holds what is not a number. No gradient. */
 export function bestColumns(x: Tensor2D): Tensor1D {
   // On a GPU one thread would go through each row for ArgMax; TopKV2 shares a row among many, and takes the first of equals too.
   if (onGpu()) return tf.tidy(() => tf.reshape(tf.topk(x, 1, true).indices, [-1])) as Tensor1D;
