@@ -12,7 +12,7 @@ import { ratioTable, stepTable } from './bench/tables.js';
 
 const usage = `npm run bench -- [options]
 
-  --case NAMES       cases, separated by commas (default ${caseNames.join(',')})
+  --case NAMES       cases, separated by commas (default ${caseNames.join(',')}; large is one for a GPU)
   --parts NAMES      of step, online, capture, decode (default all)
   --ways NAMES       of eager, graph, xla (default all)
   --steps N          timed steps of each way (default 10)

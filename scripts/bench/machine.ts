@@ -58,10 +58,10 @@ export function processBytes(field: 'VmHWM' | 'VmRSS'): number | null {
   }
 }
 
-/** Bytes of GPU memory that each process holds, its CUDA context included, by process number, as nvidia-smi tells. */
+/** Bytes of GPU memory that each process holds, its CUDA context included, by process number; none where nvidia-smi does not tell. */
 export async function gpuBytes(): Promise<Map<number, number>> {
-  const lines = await runProgram('nvidia-smi', ['--query-compute-apps=pid,used_memory', '--format=csv,noheader,nounits']);
-  return new Map(lines.trim().split('\n').map((line) => line.split(',').map(Number) as [number, number]).map(([pid, mebibytes]) => [pid, mebibytes * 2 ** 20]));
+  const lines = await runProgram('nvidia-smi', ['--query-compute-apps=pid,used_memory', '--format=csv,noheader,nounits']).catch(() => '');
+  return new Map(lines.split('\n').filter((line) => line !== '').map((line) => line.split(',').map(Number) as [number, number]).map(([pid, mebibytes]) => [pid, mebibytes * 2 ** 20]));
 }
 
 /** Processes that want a core, averaged over the last minute. */

@@ -183,8 +183,8 @@ export function writeRows<T extends Tensor>(cache: T, start: Tensor, rows: Tenso
   }) as T;
 }
 
-/** Number of float16 in TensorFlow's DataType, which the binding does not name. */
-const DT_HALF = 19;
+/** Numbers of TensorFlow's DataType; the binding does not name float16. */
+const [DT_FLOAT, DT_INT32, DT_HALF] = [1, 3, 19];
 
 /**
  * `x [..., n]` (float32, n even) rounded to float16 (nearest, ties to even; too large becomes infinity), as int32 `[..., n/2]` that holds the bits
@@ -193,32 +193,27 @@ const DT_HALF = 19;
 export function packHalf(x: Tensor): Tensor {
   const width = x.shape.at(-1) ?? 0;
   if (x.dtype !== 'float32' || width % 2 !== 0) throw new Error(`packHalf takes float32 with an even last dimension; this is ${x.dtype} [${x.shape.join(', ')}]`);
-  return throughUntyped(x, [...x.shape.slice(0, -1), width / 2, 2], ({ cast, reshape, bitcast, types }) => [cast(types.float32, DT_HALF), reshape(DT_HALF), bitcast(DT_HALF, types.int32)]);
+  return throughHalf(x, [...x.shape.slice(0, -1), width / 2, 2], [
+    { op: 'Cast', from: DT_FLOAT, to: DT_HALF },
+    { op: 'Reshape', from: DT_HALF },
+    { op: 'Bitcast', from: DT_HALF, to: DT_INT32 },
+  ]);
 }
 
 /** The other way, exactly: int32 `[..., n]`, each the bits of two float16 values, as float32 `[..., 2n]`. */
 export function unpackHalf(packed: Tensor): Tensor {
   if (packed.dtype !== 'int32') throw new Error(`unpackHalf takes pairs of float16 as int32; this is ${packed.dtype}`);
-  const shape = [...packed.shape.slice(0, -1), 2 * (packed.shape.at(-1) ?? 0)];
-  return throughUntyped(packed, shape, ({ cast, reshape, bitcast, types }) => [bitcast(types.int32, DT_HALF), reshape(DT_HALF), cast(DT_HALF, types.float32)]);
+  return throughHalf(packed, [...packed.shape.slice(0, -1), 2 * (packed.shape.at(-1) ?? 0)], [
+    { op: 'Bitcast', from: DT_INT32, to: DT_HALF },
+    { op: 'Reshape', from: DT_HALF },
+    { op: 'Cast', from: DT_HALF, to: DT_FLOAT },
+  ]);
 }
 
-/** One operation of a chain: its name, its attributes, and whether the chain's shape is its second input. */
-interface UntypedStep {
-  op: string;
-  attributes: Attribute[];
-  shaped?: boolean;
-}
+type HalfStep = { op: 'Cast' | 'Bitcast'; from: number; to: number } | { op: 'Reshape'; from: number };
 
-interface UntypedSteps {
-  types: { float32: number; int32: number };
-  cast(from: number, to: number): UntypedStep;
-  reshape(type: number): UntypedStep;
-  bitcast(from: number, to: number): UntypedStep;
-}
-
-/** Runs a chain of operations whose results in between have a type that tfjs does not know; one of them reshapes to `shape`. */
-function throughUntyped(x: Tensor, shape: number[], chain: (steps: UntypedSteps) => UntypedStep[]): Tensor {
+/** Runs operations one on the other whose results in between are float16; the one that reshapes does so to `shape`. */
+function throughHalf(x: Tensor, shape: number[], steps: readonly HalfStep[]): Tensor {
   const backend = nativeBackend() as unknown as {
     binding: NativeBackend['binding'] & {
       executeOp(name: string, attributes: Attribute[], inputs: number[], outputs: number): { id: number }[];
@@ -227,17 +222,16 @@ function throughUntyped(x: Tensor, shape: number[], chain: (steps: UntypedSteps)
   } & NativeBackend;
   const { binding } = backend;
   const type = (name: string, value: number): Attribute => ({ name, type: binding.TF_ATTR_TYPE, value });
-  const steps = chain({
-    types: { float32: binding.TF_FLOAT, int32: binding.TF_INT32 },
-    cast: (from, to) => ({ op: 'Cast', attributes: [type('SrcT', from), type('DstT', to), { name: 'Truncate', type: binding.TF_ATTR_BOOL, value: false }] }),
-    reshape: (T) => ({ op: 'Reshape', attributes: [type('T', T), type('Tshape', binding.TF_INT32)], shaped: true }),
-    bitcast: (from, to) => ({ op: 'Bitcast', attributes: [type('T', from), type('type', to)] }),
-  });
+  const attributesOf = (step: HalfStep): Attribute[] => {
+    if (step.op === 'Reshape') return [type('T', step.from), type('Tshape', DT_INT32)];
+    if (step.op === 'Bitcast') return [type('T', step.from), type('type', step.to)];
+    return [type('SrcT', step.from), type('DstT', step.to), { name: 'Truncate', type: binding.TF_ATTR_BOOL, value: false }];
+  };
   return tf.tidy(() => {
     const [input, shapeId] = backend.getInputTensorIds([x, tf.tensor1d(shape, 'int32')]) as [number, number];
     let last = { id: input };
-    for (const { op, attributes, shaped } of steps) {
-      const [next] = binding.executeOp(op, attributes, shaped === true ? [last.id, shapeId] : [last.id], 1);
+    for (const step of steps) {
+      const [next] = binding.executeOp(step.op, attributesOf(step), step.op === 'Reshape' ? [last.id, shapeId] : [last.id], 1);
       if (last.id !== input) binding.deleteTensor(last.id);
       last = next!;
     }

@@ -82,10 +82,13 @@ async function refuseOldRun(folder: string, checkpoints: string): Promise<void> 
   throw new UserError(`${folder} already holds a run (${steps.sort().at(-1)}). Go on with it by --resume, or give another folder by --run.`);
 }
 
-/** A resumed run goes on as it began: a config that differs anywhere but in where and how output is written is refused. */
+/** How a run computes what it computes; a resumed one may do otherwise. */
+const meansOfComputing = new Set(['training.threads', 'training.eager', 'training.tf32', 'training.xla']);
+
+/** A resumed run goes on as it began: a config that differs anywhere but in its output or its means of computing is refused. */
 async function compareConfig(path: string, config: Config): Promise<void> {
   const before = parseConfig((await readConfigFile(path)).value, { name: path });
-  const differing = differences(before, config).filter((key) => !key.startsWith('output.') && key !== 'training.threads' && key !== 'training.eager');
+  const differing = differences(before, config).filter((key) => !key.startsWith('output.') && !meansOfComputing.has(key));
   if (differing.length === 0) return;
   throw new UserError(
     `this run was started with another config; a resumed run must go on as it began. What differs: ${differing.join(', ')}. ` +

@@ -136,7 +136,7 @@ function blockLoss(
   const differentiate = differentiable ? differentiatedScores(objective) : [];
   const scores = joinScores(
     parts.map(({ inputIds, features, shares }) => {
-      const context = readContext(drafter, weights, features, shares.length > 1);
+      const context = contextOfBlocks(drafter, weights, features, shares.length > 1);
       return shares.map(({ anchors, labels, valid, teacher }) => {
         const blockEmbeddings = embedBlocks(embedding, inputIds, anchors, drafter);
         const hidden = drafterBlocks(drafter, weights, { context, blockEmbeddings, anchors });
@@ -183,7 +183,7 @@ function blockFigures(scores: BlockScores): Tensors {
 }
 
 /** What blocks read of a part's sequences, `[B, S, T·D]`. Where its blocks come in two shares, its positions are read in two halves, side by side as the shares are. */
-function readContext(drafter: DrafterConfig, weights: Tensors, features: Tensor3D, halved: boolean): ContextKeyValues {
+function contextOfBlocks(drafter: DrafterConfig, weights: Tensors, features: Tensor3D, halved: boolean): ContextKeyValues {
   const length = features.shape[1];
   if (!halved || length % 2 === 1) return contextKeyValues(drafter, weights, drafterContext(drafter, weights, features));
   const halves = (tf.split(features, 2, 1) as Tensor3D[]).map((half, index) => drafterContextRows(drafter, weights, { features: half, start: tf.scalar((index * length) / 2, 'int32'), capacity: length }));

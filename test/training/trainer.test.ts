@@ -128,8 +128,8 @@ test('a second process is kept out of a run, a finished run is not overwritten, 
     await assert.rejects(train(config), /already holds a run \(step-00000002\).*--resume.*--run/);
     const other = smallConfig(folder, 'run', { training: { steps: 3 }, optimizer: { learningRate: 0.02 } });
     await assert.rejects(train(other, { resume: true }), /What differs: optimizer\.learningRate, training\.steps/);
-    const again = await train(config, { resume: true });
-    assert.equal(again.step, 2);
+    const again = await train(smallConfig(folder, 'run', { training: { steps: 2, threads: 1, tf32: true, xla: true } }), { resume: true });
+    assert.equal(again.step, 2, 'how it computes may change');
   });
 });
 
