@@ -2,8 +2,8 @@
 // taken out of the sum and dealt with one by one. So every quantity is a sum of positive numbers, and neither 1 - p nor the tail is ever the
 // small difference of two large ones.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
-import { fusedVocabularySums, fusedVocabularyTile, fusedWeightedRows, type VocabularyTile } from '../src/tensorflow/fused-ops.js';
-import { kernelsInForce, productsInForce } from '../src/tensorflow/kernels.js';
+import { fusedVocabularySums, fusedWeightedRows } from '../src/tensorflow/fused-ops.js';
+import { kernelsInForce } from '../src/tensorflow/kernels.js';
 import { tf } from '../src/tensorflow/ops.js';
 import { bestColumns, gatherRows, runAfter, tensorScatterMin } from '../src/tensorflow/raw-ops.js';
 import type { DifferentiableScore } from './block-scores.js';
@@ -49,7 +49,7 @@ export function scoreRowsByVocabulary(rows: ChunkRows, head: Tensor2D, chunkVoca
 
 function softmaxOverVocabulary(hidden: Tensor2D, head: Tensor2D, listed: Tensor2D, chunkVocab: number, withHead: boolean): Softmax {
   const [vocabulary, width] = head.shape;
-  if (productsInForce()) {
+  if (kernelsInForce()) {
     const { peak, best, listedLogits, sum, sumOfHead } = fusedVocabularySums(hidden, head, listed, withHead);
     return { best, listedShift: tf.sub(listedLogits, peak), restSum: sum, ...(withHead && { restHead: sumOfHead }) };
   }
@@ -100,19 +100,32 @@ interface VocabularyChunk {
 /** One tile of logits `[R, v]`, from which all is taken that is wanted of it. `listed` are columns of the tile; those not `inside` (where it is given) belong to others. */
 function vocabularyChunk(hidden: Tensor2D, head: Tensor2D, listed: Tensor2D, inside: Tensor | undefined, peakBefore: Tensor | undefined, withHead: boolean): VocabularyChunk {
   const logits = tf.matMul<Tensor2D>(hidden, head, false, true);
-  const tile: VocabularyTile & { total?: Tensor } = kernelsInForce() ? fusedVocabularyTile(logits, listed) : vocabularyTile(logits, listed, inside);
+  const tile = vocabularyTile(logits, listed, inside);
   logits.dispose();
-  const { best, peak: ownPeak, listedLogits } = tile;
+  const { best, peak: ownPeak, listedLogits, total } = tile;
   const peak = peakBefore ? tf.maximum(peakBefore, ownPeak) : ownPeak;
-  const factors = [...(tile.total ? [tile.total] : []), ...(peakBefore ? [tf.exp(tf.sub(ownPeak, peak))] : [])];
-  const scaled = (sum: Tensor): Tensor => (factors.length === 0 ? sum : tf.mul(sum, factors.reduce((product, factor) => tf.mul(product, factor))));
+  const factor = peakBefore ? tf.mul(total, tf.exp(tf.sub(ownPeak, peak))) : total;
+  const scaled = (sum: Tensor): Tensor => tf.mul(sum, factor);
   const restHead = withHead ? scaled(tf.matMul(tile.weights as Tensor2D, head)) : undefined;
   tile.weights.dispose();
   return { peak, ownPeak, best, listedLogits, restSum: scaled(tile.sum), ...(restHead && { restHead }) };
 }
 
-/** What draftalign's kernel makes in two passes, by TensorFlow's operations; weights and sum are divided by `total [R, 1]`. */
-function vocabularyTile(logits: Tensor2D, listed: Tensor2D, inside: Tensor | undefined): VocabularyTile & { total: Tensor } {
+interface VocabularyTile {
+  /** `exp(logit - peak) / total`, 0 for listed tokens, `[R, v]`. */
+  weights: Tensor;
+  /** Their sum `[R, 1]`. */
+  sum: Tensor;
+  /** Σ exp(logit - peak) over all tokens of the tile `[R, 1]`. */
+  total: Tensor;
+  /** The largest logit `[R, 1]`, and the first token that has it, int32 `[R]`. */
+  peak: Tensor;
+  best: Tensor;
+  /** The logits of listed tokens `[R, L]`; of tokens of other tiles, some number. */
+  listedLogits: Tensor;
+}
+
+function vocabularyTile(logits: Tensor2D, listed: Tensor2D, inside: Tensor | undefined): VocabularyTile {
   const columns = inside ? (tf.where(inside, listed, tf.zerosLike(listed)) as Tensor2D) : listed;
   const places = pairWithRow(columns);
   const count = columns.size;

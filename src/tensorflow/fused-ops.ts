@@ -35,26 +35,6 @@ export function fusedRotation(x: Tensor, cos: Tensor, sin: Tensor, backward: boo
   return run('Rotate', [x, cos, sin], 1, { backward })[0]!;
 }
 
-/** What a tile of logits gives; shapes with R rows, v tokens, L listed. */
-export interface VocabularyTile {
-  /** `exp(logit - peak)`, 0 for listed tokens, `[R, v]` (in the place of the logits where nothing else reads them). */
-  weights: Tensor;
-  /** Their sum `[R, 1]`. */
-  sum: Tensor;
-  /** The largest logit `[R, 1]`. */
-  peak: Tensor;
-  /** int32 `[R]`: the first token that has it. */
-  best: Tensor;
-  /** The logits of listed tokens `[R, L]`; 0 for tokens of other tiles. */
-  listedLogits: Tensor;
-}
-
-/** `logits [R, v]`, `listed` int32 `[R, L]`: columns, those outside the tile being tokens of others. */
-export function fusedVocabularyTile(logits: Tensor, listed: Tensor): VocabularyTile {
-  const [weights, sum, peak, best, listedLogits] = run('VocabularyTile', [logits, listed], 5) as [Tensor, Tensor, Tensor, Tensor, Tensor];
-  return { weights, sum, peak, best, listedLogits };
-}
-
 /** The softmax over a whole vocabulary; shapes with R rows, L listed tokens, width D. */
 export interface VocabularySums {
   /** The largest logit `[R, 1]`. */
@@ -69,7 +49,7 @@ export interface VocabularySums {
   sumOfHead: Tensor;
 }
 
-/** From `hidden [R, D]`, `head [V, D]` and `listed` int32 `[R, L]`; logits exist in the cache only. Where `productsInForce()`. */
+/** From `hidden [R, D]`, `head [V, D]` and `listed` int32 `[R, L]`; logits exist in the cache only. */
 export function fusedVocabularySums(hidden: Tensor, head: Tensor, listed: Tensor, withHead: boolean): VocabularySums {
   const [peak, best, listedLogits, sum, sumOfHead] = run('SoftmaxOverVocabulary', [hidden, head, listed], 5, { with_head: withHead }) as [Tensor, Tensor, Tensor, Tensor, Tensor];
   return { peak, best, listedLogits, sum, sumOfHead };

@@ -9,7 +9,7 @@ import { blockAttention } from '../../src/models/drafter-attention.js';
 import { rmsNorm, swiglu } from '../../src/models/layers.js';
 import { applyRope, ropeTables } from '../../src/models/rope.js';
 import { packageRoot } from '../../src/package-root.js';
-import { fusedBlockAttention, fusedProduct, fusedRmsNorm, fusedVocabularySums, fusedVocabularyTile, fusedWeightedRows } from '../../src/tensorflow/fused-ops.js';
+import { fusedBlockAttention, fusedProduct, fusedRmsNorm, fusedVocabularySums, fusedWeightedRows } from '../../src/tensorflow/fused-ops.js';
 import { kernelsInForce, productsInForce, withPlainOperations } from '../../src/tensorflow/kernels.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { matrixProduct } from '../../src/tensorflow/matrix-product.js';
@@ -113,29 +113,38 @@ test('scores from hidden states are the same, with and without a teacher, whatev
   }
 });
 
-test('a tile of logits gives its peak, the first token that has it, its sum and the listed logits', kernels, () => {
-  const logits = tf.tensor2d([[1, 3, 3, -1, 0], [-1e30, -2, -2, -5, -1e30]]);
-  const { weights, sum, peak, best, listedLogits } = fusedVocabularyTile(logits, tf.tensor2d([[0, -1, 5], [3, 3, 1]], [2, 3], 'int32'));
-  assert.deepEqual(peak.arraySync(), [[3], [-2]]);
-  assert.deepEqual([...best.dataSync()], [1, 1]);
-  assert.deepEqual(listedLogits.arraySync(), [[1, 0, 0], [-5, -5, -2]]);
-  const expected = tf.tensor2d([[0, 1, 1, Math.exp(-4), Math.exp(-3)], [0, 0, 1, 0, 0]]);
-  assert.ok(difference(weights, expected) < 1e-6);
-  assert.ok(difference(sum, tf.sum(expected, 1, true)) < 1e-6);
+test('the softmax over a vocabulary gives the first token that has the peak, the sum without listed tokens, and their logits', kernels, () => {
+  // Logits: one row is the head's column, the other its opposite. Peaks stand twice, in different tiles, and rise on the way.
+  const vocabulary = 700;
+  const column = Float32Array.from({ length: vocabulary }, (_, token) => Math.sin(token) * 3);
+  column[130] = column[300] = 4;
+  column[401] = column[690] = 5;
+  column[77] = column[76] = -6;
+  const head = tf.tensor2d(column, [vocabulary, 1]);
+  const listed = [[401, 0, 401, 699], [76, 5, 690, 130]];
+  const { peak, best, listedLogits, sum, sumOfHead } = fusedVocabularySums(tf.tensor2d([[1], [-1]]), head, tf.tensor2d(listed, [2, 4], 'int32'), true);
+  assert.deepEqual(peak.arraySync(), [[5], [6]]);
+  assert.deepEqual([...best.dataSync()], [401, 76]);
+  for (const [row, sign] of [[0, 1], [1, -1]] as const) {
+    const top = row === 0 ? 5 : 6;
+    const rest = [...column.keys()].filter((token) => !listed[row]!.includes(token));
+    const near = (found: number, expected: number): void => assert.ok(Math.abs(found - expected) <= 2e-6 * Math.abs(expected) + 2e-6, `${found} for ${expected}`);
+    listed[row]!.forEach((token, i) => near(listedLogits.dataSync()[row * 4 + i]!, sign * column[token]!));
+    near(sum.dataSync()[row]!, rest.reduce((total, token) => total + Math.exp(sign * column[token]! - top), 0));
+    near(sumOfHead.dataSync()[row]!, rest.reduce((total, token) => total + Math.exp(sign * column[token]! - top) * column[token]!, 0));
+  }
 });
 
 test('what is not a number stays so: a step that went wrong is seen', kernels, () => {
   const spoilt = (width: number): Tensor => tf.concat([random(1, width - 1), tf.fill([1, 1], NaN)], 1);
   assert.ok(Number.isNaN(fusedRmsNorm(spoilt(20), tf.ones([20]), 1e-6).norm.dataSync()[3]));
-  assert.ok(Number.isNaN(fusedVocabularyTile(spoilt(40), tf.zeros([1, 1], 'int32')).sum.dataSync()[0]));
-  if (!productsInForce()) return;
-  assert.ok(Number.isNaN(fusedProduct(spoilt(40), random(40, 3), false, false).dataSync()[0]));
   assert.ok(Number.isNaN(fusedVocabularySums(spoilt(40), random(9, 40), tf.zeros([1, 1], 'int32'), true).sum.dataSync()[0]));
+  if (productsInForce()) assert.ok(Number.isNaN(fusedProduct(spoilt(40), random(40, 3), false, false).dataSync()[0]));
 });
 
 test('shapes that disagree are refused, saying what disagrees', kernels, () => {
   assert.throws(() => fusedRmsNorm(random(3, 8), random(7), 1e-6), /norm's weight is not as wide/);
-  assert.throws(() => fusedVocabularyTile(random(3, 8), wholeNumbers(8, 2, 1)), /a list of columns for each row/);
+  assert.throws(() => fusedVocabularySums(random(3, 8), random(9, 8), wholeNumbers(8, 2, 1), true), /hidden states, head and listed tokens have shapes that disagree/);
   assert.throws(() => fusedWeightedRows(random(1, 2), tf.tensor2d([[0, 5]], [1, 2], 'int32'), random(5, 3)), /an id is not a row of the table/);
   assert.throws(() => fusedBlockAttention([random(1, 2, 4, 2, 16), random(1, 2, 4, 1, 16), random(1, 2, 3, 1, 16), random(1, 1, 6, 16), random(1, 1, 6, 16), wholeNumbers(6, 1, 2)]), /disagree/);
 });

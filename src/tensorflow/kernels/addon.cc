@@ -6,17 +6,17 @@
 std::string register_rms_norm();
 std::string register_gated_product();
 std::string register_rotation();
-std::string register_vocabulary_tile();
 std::string register_block_attention();
 std::string register_weighted_rows();
-std::string register_products();
-std::string register_softmax_over_vocabulary();
+std::string register_vocabulary();
+std::string register_amx_products();
+std::string register_amx_vocabulary();
 bool tiles_allowed();
 
 NAPI_MODULE_INIT() {
-  std::string problems = register_rms_norm() + register_gated_product() + register_rotation() + register_vocabulary_tile() + register_block_attention() + register_weighted_rows();
+  std::string problems = register_rms_norm() + register_gated_product() + register_rotation() + register_block_attention() + register_weighted_rows();
   const bool products = problems.empty() && tiles_allowed();
-  if (products) problems += register_products() + register_softmax_over_vocabulary();
+  problems += products ? register_amx_products() + register_amx_vocabulary() : register_vocabulary();
   if (!problems.empty()) napi_throw_error(env, nullptr, problems.c_str());
   napi_value has_products;
   napi_get_boolean(env, products, &has_products);

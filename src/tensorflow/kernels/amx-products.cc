@@ -24,7 +24,7 @@ bool multiply(const Operand& a, const Operand& b, int64_t depth, float* c) {
   // Chunks of depth as even as they come.
   const int64_t chunk_steps = (steps + (steps - 1) / most_steps) / ((steps - 1) / most_steps + 1);
   const int64_t block_size = chunk_steps * 2 * kParts * kTile;
-  uint16_t* const passing_block = scratch<0>((group_lines / kBlock + 1) * block_size);
+  uint16_t* const passing_block = scratch<0, uint16_t>((group_lines / kBlock + 1) * block_size);
   if (passing_block == nullptr) return false;
   uint16_t* const held_blocks = passing_block + block_size;
   const Tiles tiles;
@@ -70,11 +70,11 @@ bool tiles_allowed() {
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
-std::string register_products() {
+std::string register_amx_products() {
   return register_operation<product>(
       {"DraftalignProduct", {"a: float", "b: float"}, {"c: float"}, {"transpose_a: bool", "transpose_b: bool"}, shapes_of_inputs<-1>});
 }
 #else
 bool tiles_allowed() { return false; }
-std::string register_products() { return ""; }
+std::string register_amx_products() { return ""; }
 #endif

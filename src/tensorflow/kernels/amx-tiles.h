@@ -8,9 +8,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
+
+#include "scratch.h"
 
 constexpr int kSide = 16;                // rows of a tile, and its columns of 4 bytes
 constexpr int kDepth = 32;               // bfloat16 numbers in a row
@@ -219,21 +219,6 @@ inline void multiply_to(const uint16_t* left, const uint16_t* right, int64_t ste
   }
   multiply_block(left, right, steps, add, edge, kBlock);
   for (int64_t i = 0; i < rows; i++) std::copy_n(edge + i * kBlock, columns, to.data + i * to.row);
-}
-
-/** Memory for packed numbers that a thread keeps from call to call, each `use` of its own. */
-template <int use>
-uint16_t* scratch(size_t numbers) {
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  thread_local std::unique_ptr<void, Free> memory;
-  thread_local size_t size = 0;
-  if (numbers > size) {
-    memory.reset(std::aligned_alloc(64, (numbers * sizeof(uint16_t) + 63) / 64 * 64));
-    size = memory ? numbers : 0;
-  }
-  return static_cast<uint16_t*>(memory.get());
 }
 
 #undef LOAD_LEFT

@@ -8,11 +8,11 @@
 #ifdef __AVX512F__
 constexpr int kLanes = 16;
 constexpr int kMostVectors = 4;
-constexpr int kRowsAtOnce = 6;
+constexpr int kMostSums = 24;  // vectors of sums that registers hold beside the factors
 #else
 constexpr int kLanes = 8;
 constexpr int kMostVectors = 2;
-constexpr int kRowsAtOnce = 4;
+constexpr int kMostSums = 12;
 #endif
 
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float))));
@@ -57,6 +57,7 @@ inline void multiply_registers(Strided a, Rows<const float> b, Rows<float> c, in
   }
 }
 
+/** As `multiply`, for B and C of that many vectors a row; `rows` of them at once. */
 template <int rows, int vectors>
 inline void multiply_rows(Strided a, Rows<const float> b, Rows<float> c, int64_t row_count, int64_t inner, bool add) {
   int64_t i = 0;
@@ -75,11 +76,11 @@ inline void multiply(Strided a, Rows<const float> b, Rows<float> c, int64_t row_
     const Rows<float> to = {c.data + done * kLanes, c.row};
     switch (now) {
 #ifdef __AVX512F__
-      case 4: multiply_rows<kRowsAtOnce, 4>(a, from, to, row_count, inner, add); break;
-      case 3: multiply_rows<kRowsAtOnce + 2, 3>(a, from, to, row_count, inner, add); break;
+      case 4: multiply_rows<kMostSums / 4, 4>(a, from, to, row_count, inner, add); break;
+      case 3: multiply_rows<kMostSums / 3, 3>(a, from, to, row_count, inner, add); break;
 #endif
-      case 2: multiply_rows<kRowsAtOnce, 2>(a, from, to, row_count, inner, add); break;
-      default: multiply_rows<kRowsAtOnce, 1>(a, from, to, row_count, inner, add); break;
+      case 2: multiply_rows<kMostSums / 2, 2>(a, from, to, row_count, inner, add); break;
+      default: multiply_rows<kMostSums, 1>(a, from, to, row_count, inner, add); break;
     }
     done += now;
   }
