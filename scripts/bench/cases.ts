@@ -49,9 +49,10 @@ export function stepOperations(shape: BenchCase, anchors: ArrayLike<number>): nu
   // Features take no gradient, so `fc` has one product backwards; the others have two.
   let products = 2 * (batch * context * taps * width * width);
   for (let layer = 0; layer < layers; layer++) {
-    // Slot 0 is not predicted: the last layer has no query for it.
+    // Slot 0 is not predicted: the last layer has no query for it. The first projects the anchors and, once for all other slots, the mask token.
     const queryRows = blocks * (layer === layers - 1 ? slots : blockSize);
-    const rows = (batch * context + blocks * blockSize) * 2 * keyWidth * width + queryRows * width * (2 * queryWidth + 3 * mlp);
+    const [projectedQueries, projectedKeys] = layer === 0 ? [blocks + 1, blocks + 1] : [queryRows, blocks * blockSize];
+    const rows = width * ((batch * context + projectedKeys) * 2 * keyWidth + projectedQueries * queryWidth + queryRows * (queryWidth + 3 * mlp));
     const attention = 2 * (queryRows / blocks) * seen * queryWidth;
     products += 3 * (rows + attention);
   }

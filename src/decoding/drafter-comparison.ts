@@ -2,8 +2,8 @@
 // must do exactly what the one in memory does once its weights are rounded to the stored type; how far rounding itself
 // moves the outputs and the accepted lengths is reported.
 import { isDeepStrictEqual } from 'node:util';
-import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
-import { contextKeyValues, drafterBlocks, drafterContext } from '../models/drafter.js';
+import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
+import { contextKeyValues, drafterBlocks, drafterContext, type BlockEmbeddings } from '../models/drafter.js';
 import type { DrafterDtype } from '../models/drafter-checkpoint.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import { bfloat16ToFloat32, float32ToBfloat16, float32ToHalf, halfToFloat32 } from '../models/half.js';
@@ -21,8 +21,8 @@ import { generateAnswers } from './target-generation.js';
 export interface ComparisonInputs {
   /** `[B, S, T·D]`. */
   features: Tensor3D;
-  /** `[B, N, K, D]`. */
-  blockEmbeddings: Tensor4D;
+  /** Of N blocks a sequence. */
+  embeddings: BlockEmbeddings;
   /** `[B, N]` int32. */
   anchors: Tensor2D;
 }
@@ -44,7 +44,7 @@ export function randomComparisonInputs(config: DrafterConfig, seed = 0): Compari
   const normal = (shape: number[]) => tf.tensor(Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => random.normal()), shape);
   return {
     features: normal([1, length, config.targetLayerIds.length * config.hiddenSize]) as Tensor3D,
-    blockEmbeddings: normal([1, 3, config.blockSize, config.hiddenSize]) as Tensor4D,
+    embeddings: { anchor: normal([1, 3, config.hiddenSize]) as Tensor3D, mask: normal([1, config.hiddenSize]) as Tensor2D },
     anchors: tf.tensor2d([[0, length >> 1, length - 1]], [1, 3], 'int32'),
   };
 }
@@ -57,7 +57,7 @@ export function compareOutputs(first: { config: DrafterConfig; weights: Weights 
   const run = ({ config, weights }: { config: DrafterConfig; weights: Weights }): Float32Array =>
     tf.tidy(() => {
       const context = contextKeyValues(config, weights, drafterContext(config, weights, inputs.features));
-      const hidden: Tensor = drafterBlocks(config, weights, { context, blockEmbeddings: inputs.blockEmbeddings, anchors: inputs.anchors });
+      const hidden: Tensor = drafterBlocks(config, weights, { context, embeddings: inputs.embeddings, anchors: inputs.anchors });
       return hidden.dataSync() as Float32Array;
     });
   const [a, b] = [run(first), run(second)];

@@ -1,9 +1,9 @@
 // The rounds that greedy decoding would take over a known text, from two real models without any cache: the target reads the text
 // once, the drafter drafts a block at every position, and the walk picks. On the target's own text these are the decoded rounds.
-import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
-import { contextKeyValues, drafterBlocks, drafterContext } from '../models/drafter.js';
+import type { Tensor2D } from '@tensorflow/tfjs-node-gpu';
+import { contextKeyValues, drafterBlocks, drafterContext, embedBlocks } from '../models/drafter.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
-import { embed, linear } from '../models/layers.js';
+import { linear } from '../models/layers.js';
 import { embeddingTable, lmHeadWeight, targetForward, type Target } from '../models/target.js';
 import type { Weights } from '../models/weights.js';
 import { tf } from '../tensorflow/ops.js';
@@ -45,10 +45,9 @@ function draftBlocks({ target, drafter }: SimulationModels, tokens: Int32Array, 
     for (let first = start; first < end; first += most) {
       const count = Math.min(most, end - first);
       const best = tf.tidy(() => {
-        const blocks = Int32Array.from({ length: count * blockSize }, (_, i) => (i % blockSize === 0 ? tokens[first + i / blockSize]! : config.maskTokenId));
-        const blockEmbeddings = embed(embeddingTable(target.weights), tf.tensor(blocks, [1, count, blockSize], 'int32')) as Tensor4D;
+        const embeddings = embedBlocks(config, embeddingTable(target.weights), tf.tensor2d(tokens.subarray(first, first + count), [1, count], 'int32'));
         const anchors = tf.tensor2d(Int32Array.from({ length: count }, (_, i) => first + i), [1, count], 'int32');
-        const hidden = drafterBlocks(config, weights, { context, blockEmbeddings, anchors });
+        const hidden = drafterBlocks(config, weights, { context, embeddings, anchors, blockSize });
         return bestColumns(linear(tf.reshape(hidden, [count * slots, config.hiddenSize]), head) as Tensor2D).dataSync() as Int32Array;
       });
       drafts.set(best, (first - start) * slots);

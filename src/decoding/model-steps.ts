@@ -3,9 +3,9 @@
 // one, since whoever reads a cache sees only rows before its anchor. Only a path through a tree has to be moved together.
 import type { Scalar, Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { UserError } from '../errors.js';
-import { drafterContextRows, drafterDraft } from '../models/drafter.js';
+import { drafterContextRows, drafterDraft, embedBlocks } from '../models/drafter.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
-import { embed, linear } from '../models/layers.js';
+import { linear } from '../models/layers.js';
 import { targetForward } from '../models/target.js';
 import type { KeyValues, Target } from '../models/target.js';
 import type { Weights } from '../models/weights.js';
@@ -204,12 +204,12 @@ function draftFunction({ target, drafter, treeNodes = 0 }: ModelStepsOptions, na
     inputs: { anchorToken: tf.zeros([1], 'int32'), anchor: tf.zeros([1], 'int32') },
     run: (variables, { anchorToken, anchor }): Record<string, Tensor> => {
       const targetWeights = readWeights(variables, 'target/', ends);
-      const ids = tf.concat([anchorToken!, tf.fill([blockSize - 1], config.maskTokenId, 'int32')]);
-      const blockEmbeddings = tf.reshape(embed(targetWeights['model.embed_tokens.weight'] as Tensor2D, ids), [1, blockSize, config.hiddenSize]) as Tensor3D;
+      const embeddings = embedBlocks(config, targetWeights['model.embed_tokens.weight'] as Tensor2D, tf.reshape(anchorToken!, [1, 1]));
       const hidden = drafterDraft(config, readWeights(variables, 'drafter/', names.drafter), {
         cache: readCache(variables, 'drafter', config.numHiddenLayers),
-        blockEmbeddings,
+        embeddings,
         anchors: anchor as Tensor1D,
+        blockSize,
       });
       const logits = linear(tf.reshape(hidden, [blockSize - 1, config.hiddenSize]), headOf(target, targetWeights));
       const best = bestColumns(logits as Tensor2D);

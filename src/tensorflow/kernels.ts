@@ -14,9 +14,11 @@ import { runProgram } from './run-program.js';
 import type { Log } from './setup.js';
 import { compiler, nodeHeaders } from './wheel.js';
 
-// Without traps in mind, GCC may make a comparison the vector instruction that it is: for AVX2 it otherwise leaves every loop with an exponential scalar.
-// It warns about its own intrinsics of AVX-512.
-const flags = ['-shared', '-fPIC', '-fvisibility=hidden', '-O3', '-std=c++17', '-fopenmp-simd', '-fno-trapping-math', '-Wno-maybe-uninitialized', '-DNAPI_VERSION=8'];
+/**
+ * How the kernels are compiled, whatever the processor. With floating-point traps on its mind, GCC leaves every loop with an exponential scalar for AVX2. It
+ * warns about its own intrinsics of AVX-512.
+ */
+export const kernelFlags = ['-shared', '-fPIC', '-fvisibility=hidden', '-O3', '-std=c++17', '-fopenmp-simd', '-fno-trapping-math', '-Wno-maybe-uninitialized', '-DNAPI_VERSION=8'];
 
 /** The kernels are single-threaded: from here on TensorFlow's threads win. */
 const mostThreads = 2;
@@ -87,7 +89,7 @@ export function describeKernels(): string {
 async function compiledKernels(installation: Installation, levels: readonly Level[], log: Log): Promise<string> {
   const folder = join(packageRoot(), 'src', 'tensorflow', 'kernels');
   const sources = readdirSync(folder).filter((name) => /\.(cc|h)$/.test(name)).sort();
-  const hash = createHash('sha256').update(JSON.stringify([flags, allLevels]));
+  const hash = createHash('sha256').update(JSON.stringify([kernelFlags, kernelLevels]));
   for (const source of sources) hash.update(readFileSync(join(folder, source)));
   const name = `draftalign-${hash.digest('hex').slice(0, 12)}`;
   const fileOf = (level: Level): string => join(installation.folder, 'kernels', `${name}-${level.name}.node`);
@@ -99,7 +101,7 @@ async function compiledKernels(installation: Installation, levels: readonly Leve
     const unfinished = `${fileOf(level)}.${process.pid}`;
     try {
       await runProgram(compiler, [
-        ...flags,
+        ...kernelFlags,
         ...level.flags,
         `-I${nodeHeaders()}`,
         ...sources.filter((source) => source.endsWith('.cc')).map((source) => join(folder, source)),
@@ -126,7 +128,7 @@ async function compiledKernels(installation: Installation, levels: readonly Leve
 }
 
 /** What processors can do, by the compiler's options for it and the names that Linux gives it. */
-interface Level {
+export interface Level {
   name: string;
   flags: readonly string[];
   needs: string;
@@ -134,7 +136,7 @@ interface Level {
 
 const avx2 = 'avx2 bmi1 bmi2 f16c fma movbe';
 const avx512 = `${avx2} avx512f avx512bw avx512cd avx512dq avx512vl`;
-const allLevels: readonly Level[] = [
+export const kernelLevels: readonly Level[] = [
   { name: 'amx', flags: ['-march=x86-64-v4', '-mamx-tile', '-mamx-bf16'], needs: `${avx512} amx_tile amx_bf16` },
   { name: 'avx512', flags: ['-march=x86-64-v4'], needs: avx512 },
   { name: 'avx2', flags: ['-march=x86-64-v3'], needs: avx2 },
@@ -144,5 +146,5 @@ const allLevels: readonly Level[] = [
 function processorLevels(): Level[] {
   if (process.platform !== 'linux' || process.arch !== 'x64') return [];
   const has = new Set(/^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.trim().split(' '));
-  return allLevels.filter(({ needs }) => needs.split(' ').every((name) => has.has(name)));
+  return kernelLevels.filter(({ needs }) => needs.split(' ').every((name) => has.has(name)));
 }

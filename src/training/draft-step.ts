@@ -1,10 +1,10 @@
 // What validation asks of the drafter under training: the context's keys and values once a sequence, then one block a sequence and
 // round, as decoding does. Step functions like train-step.ts, over the same variables.
 import type { Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
-import { drafterContextRows, drafterDraft } from '../models/drafter.js';
+import { drafterContextRows, drafterDraft, embedBlocks } from '../models/drafter.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import { tf } from '../tensorflow/ops.js';
-import { bestColumns, gatherRows } from '../tensorflow/raw-ops.js';
+import { bestColumns } from '../tensorflow/raw-ops.js';
 import { readInputs, variableName, type Tensors, type TrainStepOptions, type Variables } from './train-step.js';
 
 const cacheNames = (config: DrafterConfig) =>
@@ -40,10 +40,8 @@ export function draftStep(options: TrainStepOptions): (variables: Variables, inp
     const head = (variables[variableName.head]?.read() ?? embedding) as Tensor2D;
     const anchors = inputs['anchors'] as Tensor1D;
     const [batchSize] = anchors.shape;
-    const masks = tf.fill([batchSize, drafter.blockSize - 1], drafter.maskTokenId, 'int32');
-    const ids = tf.concat([tf.reshape(inputs['anchorIds']!, [batchSize, 1]), masks], 1);
-    const blockEmbeddings = gatherRows(embedding, ids) as never;
-    const hidden = drafterDraft(drafter, readWeights(options, variables), { cache, blockEmbeddings, anchors });
+    const embeddings = embedBlocks(drafter, embedding, tf.reshape(inputs['anchorIds']!, [batchSize, 1]));
+    const hidden = drafterDraft(drafter, readWeights(options, variables), { cache, embeddings, anchors });
     const slots = drafter.blockSize - 1;
     const logits = tf.matMul(tf.reshape(hidden, [batchSize * slots, drafter.hiddenSize]) as Tensor2D, head, false, true);
     return { tokens: tf.reshape(bestColumns(logits as Tensor2D), [batchSize, slots]) };

@@ -3,7 +3,7 @@
 // Unusual: a step whose loss or gradient is not finite leaves every variable as it was, by a selection inside the graph.
 import type { Scalar, Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { combine, differentiatedScores, scoreHidden, type BlockScores, type HiddenTeacher, type ObjectiveTerm, type TopKTeacher } from '../../losses/index.js';
-import { contextKeyValues, drafterBlocks, drafterContext, drafterContextRows, type ContextKeyValues } from '../models/drafter.js';
+import { contextKeyValues, drafterBlocks, drafterContext, drafterContextRows, embedBlocks, type ContextKeyValues } from '../models/drafter.js';
 import type { DrafterConfig } from '../models/drafter-config.js';
 import type { StepVariable } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
@@ -138,8 +138,8 @@ function blockLoss(
     parts.map(({ inputIds, features, shares }) => {
       const context = contextOfBlocks(drafter, weights, features, shares.length > 1);
       return shares.map(({ anchors, labels, valid, teacher }) => {
-        const blockEmbeddings = embedBlocks(embedding, inputIds, anchors, drafter);
-        const hidden = drafterBlocks(drafter, weights, { context, blockEmbeddings, anchors });
+        const embeddings = embedBlocks(drafter, embedding, anchorTokens(inputIds, anchors));
+        const hidden = drafterBlocks(drafter, weights, { context, embeddings, anchors });
         return scoreHidden(tf.reshape(hidden, [labels.shape[0], labels.shape[1], drafter.hiddenSize]) as Tensor3D, head, labels, valid, { teacher, differentiate });
       });
     }),
@@ -149,18 +149,12 @@ function blockLoss(
   return { ...reported, ...blockFigures(scores), loss };
 }
 
-/** Embeddings of `[x[a], MASK, …, MASK]`, float32 `[B, N, K, D]`, from the target's frozen table. */
-export function embedBlocks(embedding: Tensor2D, inputIds: Tensor2D, anchors: Tensor2D, drafter: DrafterConfig): Tensor4D {
+/** The tokens of `inputIds [B, S]` at `anchors [B, N]`, int32 `[B, N]`. */
+function anchorTokens(inputIds: Tensor2D, anchors: Tensor2D): Tensor {
   const [batchSize, length] = inputIds.shape;
-  const anchorCount = anchors.shape[1];
-  const width = drafter.hiddenSize;
   return tf.tidy(() => {
     const rowStarts = tf.tensor2d(Array.from({ length: batchSize }, (_, b) => [b * length]), [batchSize, 1], 'int32');
-    const anchorIds = gatherRows(tf.reshape(inputIds, [batchSize * length]), tf.add(anchors, rowStarts));
-    const anchorEmbeddings = tf.reshape(gatherRows(embedding, anchorIds), [batchSize, anchorCount, 1, width]);
-    const mask = gatherRows(embedding, tf.tensor1d([drafter.maskTokenId], 'int32'));
-    const masks = tf.broadcastTo(tf.reshape(mask, [1, 1, 1, width]), [batchSize, anchorCount, drafter.blockSize - 1, width]);
-    return tf.concat([anchorEmbeddings, masks], 2) as Tensor4D;
+    return gatherRows(tf.reshape(inputIds, [batchSize * length]), tf.add(anchors, rowStarts));
   });
 }
 

@@ -3,7 +3,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
-import { contextKeyValues, drafterBlocks, drafterContext, drafterContextRows, drafterDraft, type ContextKeyValues } from '../../src/models/drafter.js';
+import { contextKeyValues, drafterBlocks, drafterContext, drafterContextRows, drafterDraft, embedBlocks, type BlockEmbeddings, type ContextKeyValues } from '../../src/models/drafter.js';
 import { loadDrafter, type LoadedDrafter } from '../../src/models/drafter-checkpoint.js';
 import type { DrafterConfig } from '../../src/models/drafter-config.js';
 import { initDrafterWeights } from '../../src/models/drafter-init.js';
@@ -25,7 +25,7 @@ interface GoldenCase {
   drafter: LoadedDrafter;
   target: Target;
   read(name: string): Promise<Tensor>;
-  inputs: { context: ContextKeyValues; blockEmbeddings: Tensor4D; anchors: Tensor2D; features: Tensor3D };
+  inputs: { context: ContextKeyValues; embeddings: BlockEmbeddings; anchors: Tensor2D; features: Tensor3D };
 }
 
 async function openGolden(): Promise<GoldenCase> {
@@ -39,13 +39,11 @@ async function openGolden(): Promise<GoldenCase> {
   const features = (await read('target_hidden')) as Tensor3D;
   const anchors = (await read('anchors')) as Tensor2D;
   const ids = (await read('input_ids')).arraySync() as number[][];
-  const blocks = (anchors.arraySync() as number[][]).map((row, b) =>
-    row.map((anchor) => [ids[b]![anchor]!, ...Array<number>(drafter.config.blockSize - 1).fill(drafter.config.maskTokenId)]),
-  );
-  const blockEmbeddings: Tensor4D = tf.gather(embeddingTable(target.weights) as Tensor, tf.tensor3d(blocks, undefined, 'int32')) as Tensor4D;
+  const anchorTokens = (anchors.arraySync() as number[][]).map((row, b) => row.map((anchor) => ids[b]![anchor]!));
+  const embeddings = embedBlocks(drafter.config, embeddingTable(target.weights), tf.tensor2d(anchorTokens, undefined, 'int32'));
   const context = contextKeyValues(drafter.config, drafter.weights, drafterContext(drafter.config, drafter.weights, features));
   after(() => file.close());
-  return { drafter, target, read, inputs: { context, blockEmbeddings, anchors, features } };
+  return { drafter, target, read, inputs: { context, embeddings, anchors, features } };
 }
 
 function assertClose(actual: Tensor, expected: Tensor, tolerance: number, what: string): void {
@@ -101,8 +99,8 @@ test('drafting from a cache gives the same, for any split of the context into ro
       cache = writeRows(cache, drafterContextRows(config, weights, { features, start: tf.scalar(start, 'int32'), capacity }), start);
       start += rows;
     }
-    const blockEmbeddings = tf.reshape(tf.slice(inputs.blockEmbeddings, [b, n, 0, 0], [1, 1, 8, 32]), [1, 8, 32]) as Tensor3D;
-    const hidden = drafterDraft(config, weights, { cache, blockEmbeddings, anchors: tf.tensor1d([anchor], 'int32') });
+    const embeddings = { ...inputs.embeddings, anchor: tf.slice(inputs.embeddings.anchor, [b, n, 0], [1, 1, 32]) };
+    const hidden = drafterDraft(config, weights, { cache, embeddings, anchors: tf.tensor1d([anchor], 'int32') });
     assertClose(hidden, tf.reshape(tf.slice(expected, [b, n, 1, 0], [1, 1, 7, 32]), [1, 7, 32]), 2e-4, `block at ${anchor}`);
   }
 });
@@ -143,7 +141,8 @@ function smallInputs(seed: number, anchorRows: number[][]) {
   const random = new Random(seed);
   const normal = (shape: number[]) => tf.tensor(Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => random.normal()), shape);
   const [batch, blocks] = [anchorRows.length, anchorRows[0]!.length];
-  return { context: normal([batch, 9, 12]) as Tensor3D, blockEmbeddings: normal([batch, blocks, 4, 12]) as Tensor4D, anchors: tf.tensor2d(anchorRows, undefined, 'int32') };
+  const embeddings: BlockEmbeddings = { anchor: normal([batch, blocks, 12]) as Tensor3D, mask: normal([1, 12]) as Tensor2D };
+  return { context: normal([batch, 9, 12]) as Tensor3D, embeddings, anchors: tf.tensor2d(anchorRows, undefined, 'int32') };
 }
 
 /** `drafterBlocks` from the context itself. */
@@ -159,7 +158,7 @@ test('a block sees neither other blocks nor the context from its anchor on', () 
     const after = tf.concat([tf.slice(inputs.context, [0, 0, 0], [1, anchor, 12]), tf.fill([1, 9 - anchor, 12], 7)], 1) as Tensor3D;
     const alone = blocksOf(weights, {
       context: after,
-      blockEmbeddings: tf.slice(inputs.blockEmbeddings, [0, n, 0, 0], [1, 1, 4, 12]),
+      embeddings: { ...inputs.embeddings, anchor: tf.slice(inputs.embeddings.anchor, [0, n, 0], [1, 1, 12]) },
       anchors: tf.tensor2d([[anchor]], undefined, 'int32'),
     });
     assertClose(alone, tf.slice(all, [0, n, 0, 0], [1, 1, 3, 12]), 1e-5, `block at ${anchor}`);
@@ -175,12 +174,12 @@ test('blocks in groups give what each gives by itself, whatever their order; in 
   const sets = [[0, 1, 5, 13, 14, 60, 88, 99], [99, 2, 50, 0, 7, 98, 13, 26], [40, 40, 40, 40, 41, 42, 43, 44], [0, 0, 0, 0, 0, 0, 0, 0]];
   const random = new Random(9);
   const normal = (shape: number[]) => tf.tensor(Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => random.normal()), shape);
-  const [context, blockEmbeddings, direction] = [normal([1, length, 12]) as Tensor3D, normal([1, count, 4, 12]) as Tensor4D, normal([1, count, 3, 12])];
-  const run = (state: Record<string, { read(): Tensor }>, { context, blockEmbeddings, anchors, direction }: Record<string, Tensor>) => {
+  const [context, anchor, mask, direction] = [normal([1, length, 12]), normal([1, count, 12]), normal([1, 12]), normal([1, count, 3, 12])];
+  const run = (state: Record<string, { read(): Tensor }>, { context, anchor, mask, anchors, direction }: Record<string, Tensor>) => {
     const read = Object.fromEntries(Object.entries(state).map(([name, variable]) => [name, variable.read()]));
     let hidden: Tensor | undefined;
     const gradient = tf.grad((x) => {
-      const out = blocksOf(read, { context: x as Tensor3D, blockEmbeddings: blockEmbeddings as Tensor4D, anchors: anchors as Tensor2D });
+      const out = blocksOf(read, { context: x as Tensor3D, embeddings: { anchor: anchor as Tensor3D, mask: mask as Tensor2D }, anchors: anchors as Tensor2D });
       hidden = tf.keep(tf.clone(out));
       return tf.sum(tf.mul(out, direction!));
     })(context!);
@@ -190,7 +189,8 @@ test('blocks in groups give what each gives by itself, whatever their order; in 
   };
   const example = (blocks: number) => ({
     context: tf.zeros([1, length, 12]),
-    blockEmbeddings: tf.zeros([1, blocks, 4, 12]),
+    anchor: tf.zeros([1, blocks, 12]),
+    mask: tf.zeros([1, 12]),
     anchors: tf.zeros([1, blocks], 'int32'),
     direction: tf.zeros([1, blocks, 3, 12]),
   });
@@ -198,17 +198,18 @@ test('blocks in groups give what each gives by itself, whatever their order; in 
   const [graph, eager] = [createGraphExecutor(program), createEagerExecutor(program)];
   for (const anchors of sets) {
     tf.tidy(() => {
-      const one = anchors.map((anchor, n) =>
+      const one = anchors.map((position, n) =>
         eager.run('one', {
           context,
-          blockEmbeddings: tf.slice(blockEmbeddings, [0, n, 0, 0], [1, 1, 4, 12]),
-          anchors: Int32Array.of(anchor),
+          anchor: tf.slice(anchor, [0, n, 0], [1, 1, 12]),
+          mask,
+          anchors: Int32Array.of(position),
           direction: tf.slice(direction, [0, n, 0, 0], [1, 1, 3, 12]),
         }),
       );
       const expected = { hidden: tf.concat(one.map(({ hidden }) => hidden!), 1), gradient: tf.addN(one.map(({ gradient }) => gradient!)) };
       for (const executor of [eager, graph]) {
-        const found = executor.run('all', { context, blockEmbeddings, anchors: Int32Array.from(anchors), direction });
+        const found = executor.run('all', { context, anchor, mask, anchors: Int32Array.from(anchors), direction });
         assertClose(found['hidden']!, expected.hidden, 1e-5, `${executor.kind}, anchors ${anchors.join()}: hidden`);
         assertClose(found['gradient']!, expected.gradient, 2e-5, `${executor.kind}, anchors ${anchors.join()}: gradient of the context`);
       }
@@ -218,7 +219,7 @@ test('blocks in groups give what each gives by itself, whatever their order; in 
   eager.dispose();
 });
 
-test('gradients agree with finite differences, attention biases and context included', () => {
+test('gradients agree with finite differences, attention biases, context and embeddings included', () => {
   const weights = initDrafterWeights(small, 5);
   const inputs = smallInputs(6, [[0, 3, 8], [2, 5, 6]]);
   const names = Object.keys(weights).filter((name) => !name.startsWith('fc') && !name.startsWith('hidden_norm'));
@@ -226,16 +227,21 @@ test('gradients agree with finite differences, attention biases and context incl
   // Larger weights than initial ones, so that attention is far from uniform.
   const values = names.map((name) => tf.tensor(Float32Array.from({ length: weights[name]!.size }, () => 0.5 * random.normal() + (name.includes('norm') ? 1 : 0)), weights[name]!.shape));
   const direction = tf.tensor(Float32Array.from({ length: 2 * 3 * 3 * 12 }, () => random.normal()), [2, 3, 3, 12]);
-  const objective = (context: Tensor, ...tensors: Tensor[]): Tensor =>
-    tf.sum(tf.mul(direction, blocksOf(Object.fromEntries(names.map((name, i) => [name, tensors[i]!])), { ...inputs, context: context as Tensor3D })));
-  const all = [inputs.context as Tensor, ...values];
+  const objective = (context: Tensor, anchor: Tensor, mask: Tensor, ...tensors: Tensor[]): Tensor =>
+    tf.sum(
+      tf.mul(
+        direction,
+        blocksOf(Object.fromEntries(names.map((name, i) => [name, tensors[i]!])), { ...inputs, context: context as Tensor3D, embeddings: { anchor: anchor as Tensor3D, mask: mask as Tensor2D } }),
+      ),
+    );
+  const all = [inputs.context as Tensor, inputs.embeddings.anchor, inputs.embeddings.mask, ...values];
   const gradients = tf.grads(objective as never)(all as never) as unknown as Tensor[];
   for (const [i, tensor] of all.entries()) {
     const step = tf.tensor(Float32Array.from({ length: tensor.size }, () => 2e-3 * random.normal()), tensor.shape);
-    const at = (sign: number) => objective(...(all.map((other, j) => (j === i ? tf.add(other, tf.mul(step, sign)) : other)) as [Tensor, ...Tensor[]])).dataSync()[0]!;
+    const at = (sign: number) => objective(...(all.map((other, j) => (j === i ? tf.add(other, tf.mul(step, sign)) : other)) as [Tensor, Tensor, Tensor, ...Tensor[]])).dataSync()[0]!;
     const measured = (at(1) - at(-1)) / 2;
     const predicted = tf.sum(tf.mul(gradients[i]!, step)).dataSync()[0]!;
-    const name = i === 0 ? 'context' : names[i - 1]!;
+    const name = ['context', 'anchors', 'mask', ...names][i]!;
     assert.ok(Math.abs(measured - predicted) < 0.02 * Math.abs(predicted) + 2e-3, `${name}: measured ${measured}, gradient says ${predicted}`);
   }
 });

@@ -6,8 +6,8 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
-import { contextKeyValues, drafterBlocks, drafterContext } from '../../src/models/drafter.js';
+import type { Tensor2D } from '@tensorflow/tfjs-node-gpu';
+import { contextKeyValues, drafterBlocks, drafterContext, embedBlocks } from '../../src/models/drafter.js';
 import { loadDrafter, saveDrafter, type DrafterDtype, type LoadedDrafter } from '../../src/models/drafter-checkpoint.js';
 import type { DrafterConfig } from '../../src/models/drafter-config.js';
 import { drafterWeightShapes } from '../../src/models/drafter-shapes.js';
@@ -83,11 +83,10 @@ function randomInputs(shape: DrafterConfig): Inputs {
 /** Slots 1..K-1 of every block, computed here. */
 function runHere({ config: shape, weights }: LoadedDrafter, { features, embedding, tokens }: Inputs): Float32Array {
   return tf.tidy(() => {
-    const rows = anchors.flatMap((anchor) => [tokens[anchor]!, ...Array.from({ length: shape.blockSize - 1 }, () => shape.maskTokenId)]);
     const table = tf.tensor2d(embedding, [shape.vocabSize, shape.hiddenSize]);
-    const blockEmbeddings = tf.reshape(tf.gather(table, tf.tensor1d(rows, 'int32')), [1, anchors.length, shape.blockSize, shape.hiddenSize]) as Tensor4D;
+    const embeddings = embedBlocks(shape, table, tf.tensor2d(anchors.map((anchor) => tokens[anchor]!), [1, anchors.length], 'int32'));
     const context = contextKeyValues(shape, weights, drafterContext(shape, weights, tf.tensor3d(features, [1, length, shape.targetLayerIds.length * shape.hiddenSize])));
-    return drafterBlocks(shape, weights, { context, blockEmbeddings, anchors: tf.tensor2d([anchors], [1, anchors.length], 'int32') as Tensor2D }).dataSync() as Float32Array;
+    return drafterBlocks(shape, weights, { context, embeddings, anchors: tf.tensor2d([anchors], [1, anchors.length], 'int32') as Tensor2D }).dataSync() as Float32Array;
   });
 }
 

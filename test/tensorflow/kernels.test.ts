@@ -1,6 +1,7 @@
 // draftalign's own kernels against the plain operations that they stand for, values and gradients, at sizes that fill no vector and no tile.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import type { Scalar, Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
@@ -10,10 +11,11 @@ import { rmsNorm, swiglu } from '../../src/models/layers.js';
 import { applyRope, ropeTables } from '../../src/models/rope.js';
 import { packageRoot } from '../../src/package-root.js';
 import { fusedBlockAttention, fusedProduct, fusedRmsNorm, fusedVocabularySums, fusedWeightedRows } from '../../src/tensorflow/fused-ops.js';
-import { kernelsInForce, productsInForce, withPlainOperations } from '../../src/tensorflow/kernels.js';
+import { kernelFlags, kernelLevels, kernelsInForce, productsInForce, withPlainOperations } from '../../src/tensorflow/kernels.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { matrixProduct } from '../../src/tensorflow/matrix-product.js';
 import { tf } from '../../src/tensorflow/ops.js';
+import { compiler, nodeHeaders } from '../../src/tensorflow/wheel.js';
 
 await loadTensorflow({ threads: 1 });
 
@@ -188,6 +190,28 @@ test('products by AMX have the gradients of a product', products, () => {
       const [a, b] = [transposeA ? random(50, 200) : random(200, 50), transposeB ? random(180, 50) : random(50, 180)];
       assertAsPlain((left, right) => matrixProduct(left as Tensor2D, right as Tensor2D, transposeA, transposeB), [a, b]);
     }
+  }
+});
+
+test('every loop that is marked for vector instructions is compiled to them, for every kind of processor', kernels, () => {
+  const folder = join(packageRoot(), 'src/tensorflow/kernels');
+  const files = readdirSync(folder);
+  for (const { name, flags } of kernelLevels) {
+    const reports = files
+      .filter((file) => file.endsWith('.cc'))
+      .map((file) => spawnSync(compiler, [...kernelFlags.filter((flag) => flag !== '-shared'), ...flags, `-I${nodeHeaders()}`, '-fopt-info-vec-optimized', '-c', file, '-o', '/dev/null'], { cwd: folder, encoding: 'utf8' }));
+    for (const { status, stderr } of reports) assert.equal(status, 0, stderr);
+    const vectorized = new Set(reports.flatMap(({ stderr }) => [...stderr.matchAll(/([\w.-]+:\d+):\d+: optimized: .*loop vectorized/g)].map(([, place]) => place)));
+    let marked = 0;
+    for (const file of files.filter((file) => name === 'amx' || !file.startsWith('amx-'))) {
+      readFileSync(join(folder, file), 'utf8').split('\n').forEach((line, index) => {
+        if (!line.startsWith('#pragma omp simd')) return;
+        marked++;
+        // The compiler names the line of the loop, or the first of its body.
+        assert.ok([index + 2, index + 3].some((number) => vectorized.has(`${file}:${number}`)), `${name}: the loop after ${file}:${index + 1} is not`);
+      });
+    }
+    assert.ok(marked > 15);
   }
 });
 
