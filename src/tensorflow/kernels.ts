@@ -23,7 +23,7 @@ export const kernelFlags = ['-shared', '-fPIC', '-fvisibility=hidden', '-O3', '-
 /** The kernels are single-threaded: from here on TensorFlow's threads win. */
 const mostThreads = 2;
 
-let loaded: { products: boolean } | undefined;
+let loaded: { level: string; products: boolean } | undefined;
 let plain = 0;
 
 /** Whether the kernels are to be used by what is computed now. */
@@ -47,14 +47,17 @@ export function withPlainOperations<T>(compute: () => T): T {
 }
 
 /**
- * The file of the kernels, compiled now where it is not there; undefined with DRAFTALIGN_KERNELS=off, and, saying why by `log`, on a machine that
+ * The file of the kernels, compiled now where it is not there: for the best that the processor can do, or for what DRAFTALIGN_KERNELS names. Undefined with
+ * DRAFTALIGN_KERNELS=off, and, saying why by `log`, on a machine that
  * cannot have them.
  */
 export async function ensureKernels(installation: Installation, log: Log): Promise<string | undefined> {
   const wanted = process.env['DRAFTALIGN_KERNELS'] ?? '';
-  if (!['', 'on', 'off'].includes(wanted)) throw new UserError(`the environment variable DRAFTALIGN_KERNELS is "${wanted}"; it may be "on" or "off".`);
+  const names = kernelLevels.map(({ name }) => name);
+  if (!['', 'on', 'off', ...names].includes(wanted)) throw new UserError(`the environment variable DRAFTALIGN_KERNELS is "${wanted}"; it may be "on", "off", or one of ${names.join(', ')}.`);
   if (wanted === 'off') return undefined;
-  const levels = processorLevels();
+  const levels = processorLevels().filter(({ name }) => !names.includes(wanted) || name === wanted);
+  if (names.includes(wanted) && levels.length === 0) throw new UserError(`the environment variable DRAFTALIGN_KERNELS asks for ${wanted}, which this machine cannot do.`);
   try {
     if (levels.length === 0) throw new Error('they need Linux on an x86-64 processor with AVX2');
     return await compiledKernels(installation, levels, log);
@@ -69,7 +72,8 @@ export async function loadKernels(installation: Installation, log: Log): Promise
   const file = loaded ? undefined : await ensureKernels(installation, log);
   if (file === undefined) return;
   try {
-    loaded = createRequire(import.meta.url)(file) as { products: boolean };
+    const { products } = createRequire(import.meta.url)(file) as { products: boolean };
+    loaded = { level: kernelLevels.find(({ name }) => file.endsWith(`-${name}.node`))!.name, products };
   } catch (error) {
     tellWithout(error, log);
   }
@@ -82,7 +86,7 @@ function tellWithout(error: unknown, log: Log): void {
 /** Whether the kernels are registered, in words. */
 export function describeKernels(): string {
   if (!loaded) return 'none: TensorFlow\'s own operations only';
-  return `registered${loaded.products ? ', float32 products by AMX' : ''}${threadsPerOperation() <= mostThreads ? '' : `, not used with more than ${mostThreads} threads an operation`}`;
+  return `registered, for ${loaded.level}${loaded.products ? ', float32 products by AMX' : ''}${threadsPerOperation() <= mostThreads ? '' : `, not used with more than ${mostThreads} threads an operation`}`;
 }
 
 /** The kernels' addon for the best of `levels` that the compiler knows, compiled now where it is not there. Its name tells what it was made from. */
@@ -143,7 +147,7 @@ export const kernelLevels: readonly Level[] = [
 ];
 
 /** What this machine's processor can do, best first; nothing where that is less than AVX2, or where it is another architecture. */
-function processorLevels(): Level[] {
+export function processorLevels(): Level[] {
   if (process.platform !== 'linux' || process.arch !== 'x64') return [];
   const has = new Set(/^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.trim().split(' '));
   return kernelLevels.filter(({ needs }) => needs.split(' ').every((name) => has.has(name)));

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import { fileURLToPath } from 'node:url';
 import type { Scalar, Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-node-gpu';
 import { scoreHidden } from '../../losses/index.js';
 import { blockAttention } from '../../src/models/drafter-attention.js';
@@ -11,7 +12,7 @@ import { rmsNorm, swiglu } from '../../src/models/layers.js';
 import { applyRope, ropeTables } from '../../src/models/rope.js';
 import { packageRoot } from '../../src/package-root.js';
 import { fusedBlockAttention, fusedProduct, fusedRmsNorm, fusedVocabularySums, fusedWeightedRows } from '../../src/tensorflow/fused-ops.js';
-import { kernelFlags, kernelLevels, kernelsInForce, productsInForce, withPlainOperations } from '../../src/tensorflow/kernels.js';
+import { kernelFlags, kernelLevels, kernelsInForce, processorLevels, productsInForce, withPlainOperations } from '../../src/tensorflow/kernels.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { matrixProduct } from '../../src/tensorflow/matrix-product.js';
 import { tf } from '../../src/tensorflow/ops.js';
@@ -193,7 +194,7 @@ test('products by AMX have the gradients of a product', products, () => {
   }
 });
 
-test('every loop that is marked for vector instructions is compiled to them, for every kind of processor', kernels, () => {
+test('every loop that is marked for vector instructions is compiled to them, for every kind of processor', { skip: process.env['DRAFTALIGN_KERNELS'] ? 'the same for all' : kernels.skip }, () => {
   const folder = join(packageRoot(), 'src/tensorflow/kernels');
   const files = readdirSync(folder);
   for (const { name, flags } of kernelLevels) {
@@ -215,11 +216,28 @@ test('every loop that is marked for vector instructions is compiled to them, for
   }
 });
 
-test('DRAFTALIGN_KERNELS turns them off, and nothing but on and off is taken', kernels, () => {
+const lesser = processorLevels().slice(1);
+const mayCompareLevels = kernelsInForce() && lesser.length > 0 && !process.env['DRAFTALIGN_KERNELS'];
+
+test('the kernels for processors that can do less pass the tests of this file', { skip: mayCompareLevels ? false : 'no such kernels here, or DRAFTALIGN_KERNELS chooses' }, () => {
+  for (const { name } of lesser) {
+    const { status, stdout } = spawnSync(process.execPath, ['--test', fileURLToPath(import.meta.url)], { env: { ...environmentOfTests(), DRAFTALIGN_KERNELS: name }, encoding: 'utf8' });
+    assert.equal(status, 0, `${name}:\n${stdout}`);
+  }
+});
+
+/** As this process' own, but that tests run anew rather than report to the runner above. */
+function environmentOfTests(): NodeJS.ProcessEnv {
+  const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
+  return environment;
+}
+
+test('DRAFTALIGN_KERNELS turns them off or chooses some, and nothing else is taken', kernels, () => {
   const doctor = (value: string) => spawnSync(process.execPath, [join(packageRoot(), 'dist/src/cli.js'), 'doctor'], { env: { ...process.env, DRAFTALIGN_KERNELS: value }, encoding: 'utf8' });
   assert.match(doctor('off').stdout, /kernels +none/);
   assert.match(doctor('on').stdout, /kernels +registered/);
+  assert.match(doctor('avx2').stdout, /kernels +registered, for avx2/);
   const refused = doctor('maybe');
   assert.notEqual(refused.status, 0);
-  assert.match(refused.stdout + refused.stderr, /DRAFTALIGN_KERNELS is "maybe"; it may be "on" or "off"/);
+  assert.match(refused.stdout + refused.stderr, /DRAFTALIGN_KERNELS is "maybe"; it may be "on", "off", or one of amx, avx512, avx2/);
 });
