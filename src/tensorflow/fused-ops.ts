@@ -60,6 +60,16 @@ export function fusedWeightedRows(weights: Tensor, ids: Tensor, table: Tensor): 
   return run('WeightedRows', [weights, ids, table], 1)[0]!;
 }
 
+/** `numbers [..., 2n]` rounded to float16, two in each int32: `[..., n]`. */
+export function fusedPackHalf(numbers: Tensor): Tensor {
+  return run('PackHalf', [numbers], 1)[0]!;
+}
+
+/** float16 numbers, two in each int32 of `packed [..., n]`, as float32 `[..., 2n]`. */
+export function fusedUnpackHalf(packed: Tensor): Tensor {
+  return run('UnpackHalf', [packed], 1)[0]!;
+}
+
 /** `a · b` of matrices, each transposed first where asked. Where `productsInForce()`. */
 export function fusedProduct(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
   return run('Product', [a, b], 1, { transpose_a: transposeA, transpose_b: transposeB })[0]!;

@@ -12,7 +12,7 @@ export interface Attribute {
 }
 
 /** The part of tfjs-node's backend that runs kernels by name. */
-interface NativeBackend {
+export interface NativeBackend {
   binding: {
     TF_ATTR_TYPE: number;
     TF_ATTR_INT: number;
@@ -181,62 +181,6 @@ export function writeRows<T extends Tensor>(cache: T, start: Tensor, rows: Tenso
       [cache, begin, end, tf.ones([4], 'int32'), rows],
     );
   }) as T;
-}
-
-/** Numbers of TensorFlow's DataType; the binding does not name float16. */
-const [DT_FLOAT, DT_INT32, DT_HALF] = [1, 3, 19];
-
-/**
- * `x [..., n]` (float32, n even) rounded to float16 (nearest, ties to even; too large becomes infinity), as int32 `[..., n/2]` that holds the bits
- * of two values each: `new Uint16Array(packed.dataSync().buffer)` has them in order. tfjs knows no 16-bit type.
- */
-export function packHalf(x: Tensor): Tensor {
-  const width = x.shape.at(-1) ?? 0;
-  if (x.dtype !== 'float32' || width % 2 !== 0) throw new Error(`packHalf takes float32 with an even last dimension; this is ${x.dtype} [${x.shape.join(', ')}]`);
-  return throughHalf(x, [...x.shape.slice(0, -1), width / 2, 2], [
-    { op: 'Cast', from: DT_FLOAT, to: DT_HALF },
-    { op: 'Reshape', from: DT_HALF },
-    { op: 'Bitcast', from: DT_HALF, to: DT_INT32 },
-  ]);
-}
-
-/** The other way, exactly: int32 `[..., n]`, each the bits of two float16 values, as float32 `[..., 2n]`. */
-export function unpackHalf(packed: Tensor): Tensor {
-  if (packed.dtype !== 'int32') throw new Error(`unpackHalf takes pairs of float16 as int32; this is ${packed.dtype}`);
-  return throughHalf(packed, [...packed.shape.slice(0, -1), 2 * (packed.shape.at(-1) ?? 0)], [
-    { op: 'Bitcast', from: DT_INT32, to: DT_HALF },
-    { op: 'Reshape', from: DT_HALF },
-    { op: 'Cast', from: DT_HALF, to: DT_FLOAT },
-  ]);
-}
-
-type HalfStep = { op: 'Cast' | 'Bitcast'; from: number; to: number } | { op: 'Reshape'; from: number };
-
-/** Runs operations one on the other whose results in between are float16; the one that reshapes does so to `shape`. */
-function throughHalf(x: Tensor, shape: number[], steps: readonly HalfStep[]): Tensor {
-  const backend = nativeBackend() as unknown as {
-    binding: NativeBackend['binding'] & {
-      executeOp(name: string, attributes: Attribute[], inputs: number[], outputs: number): { id: number }[];
-      deleteTensor(id: number): void;
-    };
-  } & NativeBackend;
-  const { binding } = backend;
-  const type = (name: string, value: number): Attribute => ({ name, type: binding.TF_ATTR_TYPE, value });
-  const attributesOf = (step: HalfStep): Attribute[] => {
-    if (step.op === 'Reshape') return [type('T', step.from), type('Tshape', DT_INT32)];
-    if (step.op === 'Bitcast') return [type('T', step.from), type('type', step.to)];
-    return [type('SrcT', step.from), type('DstT', step.to), { name: 'Truncate', type: binding.TF_ATTR_BOOL, value: false }];
-  };
-  return tf.tidy(() => {
-    const [input, shapeId] = backend.getInputTensorIds([x, tf.tensor1d(shape, 'int32')]) as [number, number];
-    let last = { id: input };
-    for (const step of steps) {
-      const [next] = binding.executeOp(step.op, attributesOf(step), step.op === 'Reshape' ? [last.id, shapeId] : [last.id], 1);
-      if (last.id !== input) binding.deleteTensor(last.id);
-      last = next!;
-    }
-    return backend.createOutputTensor(last);
-  });
 }
 
 /** int32 `[R]`: the first column that holds the largest value of each row of `x [R, n]`; any column of a row that holds what is not a number. No gradient. */

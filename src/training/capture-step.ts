@@ -7,7 +7,8 @@ import { lmHeadWeight, targetForward } from '../models/target.js';
 import type { Weights } from '../models/weights.js';
 import { onGpu } from '../tensorflow/device.js';
 import { tf } from '../tensorflow/ops.js';
-import { gatherOfRow, packHalf } from '../tensorflow/raw-ops.js';
+import { packHalf } from '../tensorflow/packed-half.js';
+import { gatherOfRow } from '../tensorflow/raw-ops.js';
 
 export interface CaptureStepOptions {
   /** Layers whose outputs are kept, in this order; none: no features. */

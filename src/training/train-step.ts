@@ -7,7 +7,8 @@ import { contextKeyValues, drafterBlocks, drafterContext, drafterContextRows, em
 import type { DrafterConfig } from '../models/drafter-config.js';
 import type { StepVariable } from '../tensorflow/graph.js';
 import { tf } from '../tensorflow/ops.js';
-import { gatherRows, selectWhole, unpackHalf } from '../tensorflow/raw-ops.js';
+import { unpackHalf } from '../tensorflow/packed-half.js';
+import { gatherRows, selectWhole } from '../tensorflow/raw-ops.js';
 import { joinScores, partsOf, type BatchPart } from './batch-parts.js';
 import { adamwAssign, adamwRates, clipByGlobalNorm, takesDecay, type AdamwSettings } from './optimizer.js';
 

@@ -1,11 +1,10 @@
 // The kernels that are called by name: right values, and indices out of range are refused rather than read.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { halfToFloat32 } from '../../src/models/half.js';
 import type { Tensor2D } from '@tensorflow/tfjs-node-gpu';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { tf } from '../../src/tensorflow/ops.js';
-import { bestColumns, gatherRows, tensorScatterMin, unpackHalf } from '../../src/tensorflow/raw-ops.js';
+import { bestColumns, gatherRows, tensorScatterMin } from '../../src/tensorflow/raw-ops.js';
 
 test('gatherRows takes rows by indices of any shape, and leaves no tensor but its result', async () => {
   await loadTensorflow();
@@ -25,21 +24,6 @@ test('tensorScatterMin lowers the named entries, takes repeated ones, and leaves
   const result = tensorScatterMin(x, tf.tensor2d([[0, 1], [1, 0], [1, 0]], [3, 2], 'int32'), tf.tensor1d([0, Infinity, 2]));
   assert.deepEqual(result.arraySync(), [[5, 0], [2, 8]]);
   assert.deepEqual(x.arraySync(), [[5, 6], [7, 8]]);
-});
-
-test('unpackHalf widens every float16 as JavaScript does, and refuses what holds no pairs', async () => {
-  await loadTensorflow();
-  const bits = Uint16Array.from({ length: 65_536 }, (_, i) => i);
-  const before = tf.memory().numTensors;
-  const found = tf.tidy(() => {
-    const widened = unpackHalf(tf.tensor2d(new Int32Array(bits.buffer), [128, 256], 'int32'));
-    assert.deepEqual(widened.shape, [128, 512]);
-    return widened.dataSync() as Float32Array;
-  });
-  assert.equal(tf.memory().numTensors, before);
-  // As lists: arrays of floats are compared byte by byte, and NaN has many.
-  assert.deepEqual([...found], [...halfToFloat32(bits)]);
-  assert.throws(() => unpackHalf(tf.zeros([2, 2])), /pairs of float16/);
 });
 
 test('bestColumns names the largest of each row, the first of equals', async () => {

@@ -11,7 +11,6 @@ import { loadTarget } from '../../src/models/target-checkpoint.js';
 import { createGraphExecutor } from '../../src/tensorflow/graph.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { tf } from '../../src/tensorflow/ops.js';
-import { packHalf } from '../../src/tensorflow/raw-ops.js';
 import { captureCache, type CaptureOptions } from '../../src/training/capture.js';
 import { batchByLength, formatBytes, formatSeconds, parsePart, partRows } from '../../src/training/capture-plan.js';
 import { createCaptureRunner, rowsOfBatch } from '../../src/training/capture-runner.js';
@@ -41,18 +40,6 @@ async function writeTokens(out: string, count: number): Promise<Cache> {
 }
 
 const allRows = async (cache: Cache): Promise<CacheRow[]> => Promise.all(Array.from({ length: cache.rowCount }, (_, row) => cache.readRow(row, { features: true, topk: true })));
-
-test('packHalf rounds as the JavaScript conversion does, also at the edges of float16', () => {
-  const random = new Random(4);
-  const values = Float32Array.from({ length: 4096 }, (_, i) => [0, -0, 65504, 65519, 65520, -1e9, 6e-8, 2.98e-8, 6.1e-5, NaN][i] ?? random.normal() * 10 ** (random.int(14) - 9));
-  const before = tf.memory().numTensors;
-  const packed = tf.tidy(() => packHalf(tf.tensor2d(values, [64, 64])).dataSync());
-  assert.equal(tf.memory().numTensors, before);
-  const expected = float32ToHalf(values);
-  const found = new Uint16Array(packed.buffer, packed.byteOffset, 4096);
-  for (let i = 0; i < 4096; i++) if (!Number.isNaN(values[i])) assert.equal(found[i], expected[i], `value ${values[i]}`);
-  assert.throws(() => packHalf(tf.zeros([2, 3])), /even last dimension/);
-});
 
 test('the best log-probabilities equal those of the whole softmax, in chunks too', () => {
   const hidden = tf.randomNormal([70, 8], 0, 1, 'float32', 3) as never;
