@@ -3,7 +3,7 @@
 // small difference of two large ones.
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
 import { fusedVocabularySums, fusedWeightedRows } from '../src/tensorflow/fused-ops.js';
-import { kernelsInForce } from '../src/tensorflow/kernels.js';
+import { kernelsInForce, vocabularyKernelInForce } from '../src/tensorflow/kernels.js';
 import { tf } from '../src/tensorflow/ops.js';
 import { bestColumns, gatherRows, runAfter, tensorScatterMin } from '../src/tensorflow/raw-ops.js';
 import type { DifferentiableScore } from './block-scores.js';
@@ -49,7 +49,7 @@ export function scoreRowsByVocabulary(rows: ChunkRows, head: Tensor2D, chunkVoca
 
 function softmaxOverVocabulary(hidden: Tensor2D, head: Tensor2D, listed: Tensor2D, chunkVocab: number, withHead: boolean): Softmax {
   const [vocabulary, width] = head.shape;
-  if (kernelsInForce()) {
+  if (vocabularyKernelInForce()) {
     const { peak, best, listedLogits, sum, sumOfHead } = fusedVocabularySums(hidden, head, listed, withHead);
     return { best, listedShift: tf.sub(listedLogits, peak), restSum: sum, ...(withHead && { restHead: sumOfHead }) };
   }

@@ -32,7 +32,7 @@ export interface ScoreHiddenOptions {
   teacher?: TopKTeacher | HiddenTeacher;
   /** Rows (slots) a chunk; default up to 1024, or with a HiddenTeacher as many as keep two `[rows, V]` tensors at 64 MiB. */
   chunkRows?: number;
-  /** Tokens a chunk; default as many as keep a `[chunkRows, chunkVocab]` tensor at 4 MiB (8 where threads share an operation, 256 on a GPU). Without effect where one operation goes through the vocabulary (AMX); not with a HiddenTeacher. */
+  /** Tokens a chunk; default as many as keep a `[chunkRows, chunkVocab]` tensor at 4 MiB (8 where threads share an operation, 256 on a GPU). Without effect where one kernel goes through the whole vocabulary (one thread an operation, or AMX); not with a HiddenTeacher. */
   chunkVocab?: number;
   /** Scores that a loss will differentiate; default all. Those left out throw when a gradient asks for them; `[]` suits evaluation. */
   differentiate?: readonly DifferentiableScore[];

@@ -1,7 +1,8 @@
 // Time and memory of `scoreHidden` (in chunks) beside `scoreLogits` on whole logits, value and gradient, at three vocabularies.
 // For time all ways run by turns in one process a vocabulary. For memory each has a process of its own: peak of the tensors alive at once,
 // and of the process (Linux), above what stood before. The whole-logits side takes as many rows as fit; the ratio is of times a row.
-//   node dist/scripts/bench-scores.js [--rows 4096] [--width 256] [--repeats 3] [--vocabularies 2048,32000,151936] [--json]
+// One thread computes, as it does each half of a training step.
+//   node dist/scripts/bench-scores.js [--rows 4096] [--width 256] [--repeats 3] [--vocabularies 2048,32000,151936] [--threads 1] [--json]
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { freemem } from 'node:os';
@@ -9,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-node-gpu';
 import * as losses from '../losses/index.js';
+import { vocabularyKernelInForce } from '../src/tensorflow/kernels.js';
 import { loadTensorflow } from '../src/tensorflow/load.js';
 import { tf } from '../src/tensorflow/ops.js';
 
@@ -18,6 +20,7 @@ const { values: flags } = parseArgs({
     width: { type: 'string', default: '256' },
     repeats: { type: 'string', default: '3' },
     vocabularies: { type: 'string', default: '2048,32000,151936' },
+    threads: { type: 'string', default: '1' },
     json: { type: 'boolean', default: false },
     one: { type: 'string' },
     way: { type: 'string' },
@@ -110,10 +113,11 @@ function runCase(vocabulary: number, mostRows: number, width: number, repeats: n
     tf.grad((h) => losses.positionalWeighting(score(h as Tensor3D), { on }).loss)(hidden);
   const chunked = (options: losses.ScoreHiddenOptions, on?: losses.Payment) => () =>
     gradient(full.hidden, (h) => losses.scoreHidden(h, head, full.labels, full.valid, options), on);
-  const ways: [string, number, () => Tensor][] = [
+  type Way = [name: string, rows: number, step: () => Tensor];
+  const ways: Way[] = [
     ['scoreHidden', mostRows, chunked({})],
     ['scoreHidden, top 16, KL', mostRows, chunked({ teacher: full.teacher, differentiate: ['kl'] }, 'kl')],
-    ['scoreHidden, chunkVocab 16384', mostRows, chunked({ chunkVocab: 16384 })],
+    ...(vocabularyKernelInForce() ? [] : [['scoreHidden, chunkVocab 16384', mostRows, chunked({ chunkVocab: 16384 })] as Way]),
     ['whole logits', fitting, () => gradient(part.hidden, (h) => losses.scoreLogits(wholeLogits(h), part.labels, part.valid))],
   ];
   if (only !== undefined) return [measure(...ways[only]!)];
@@ -135,7 +139,7 @@ function inProcess(vocabulary: string, ...more: string[]): Measurement[] {
 const rows = Number(flags.rows);
 const width = Number(flags.width);
 if (flags.one) {
-  await loadTensorflow();
+  await loadTensorflow({ threads: Number(flags.threads) });
   console.log(JSON.stringify(runCase(Number(flags.one), rows, width, Number(flags.repeats), flags.way === undefined ? undefined : Number(flags.way))));
 } else {
   const results = flags.vocabularies.split(',').map((vocabulary) => {

@@ -36,6 +36,14 @@ export function productsInForce(): boolean {
   return loaded?.products === true && kernelsInForce();
 }
 
+/**
+ * Whether one kernel goes through a whole vocabulary. It has a thread to itself: without AMX, which makes up for that, it is used only where an operation has
+ * no more than one anyway, as in training.
+ */
+export function vocabularyKernelInForce(): boolean {
+  return kernelsInForce() && (loaded!.products || threadsPerOperation() === 1);
+}
+
 /** Runs `compute` (synchronous) with plain operations only. */
 export function withPlainOperations<T>(compute: () => T): T {
   plain++;
