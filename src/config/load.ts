@@ -77,7 +77,7 @@ function contradictions(config: ParsedConfig): Problem[] {
   const { data, capture, drafter, training } = config;
   const sources = (['cache', 'tokens', 'prompts'] as const).filter((key) => data[key] !== null);
   if (sources.length !== 1) {
-    const found = sources.length === 0 ? 'none is given' : `found ${sources.join(' and ')}`;
+    const found = sources.length === 0 ? 'none is given' : `found ${sources.join(' and ')} (null takes one out, as in --set data.${sources.at(-1)}=null)`;
     problems.push({ path: ['data'], message: `exactly one of cache, tokens and prompts is needed; ${found}` });
   }
   if (capture.mode === 'online' && data.cache !== null) {

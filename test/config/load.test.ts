@@ -70,7 +70,7 @@ test('an objective that is not known is answered with the names there are', () =
 
 test('values that contradict each other are refused', () => {
   assert.match(messageOf({ target: 'demo' }), /exactly one of cache, tokens and prompts.*none/);
-  assert.match(messageOf({ target: 'demo', data: { tokens: 'a', cache: 'b' } }), /found cache and tokens/);
+  assert.match(messageOf({ target: 'demo', data: { tokens: 'a', cache: 'b' } }), /found cache and tokens \(null takes one out, as in --set data\.tokens=null\)/);
   assert.match(messageOf({ ...small, losses: 'kl', capture: { topLogProbs: 0 } }), /capture\.topLogProbs: found 0, but positionalWeighting needs/);
   assert.match(messageOf({ ...small, training: { steps: 3, epochs: 2 } }), /contradict/);
   assert.match(messageOf({ target: 'demo', data: { cache: 'a' }, capture: { mode: 'online' } }), /online capture reads token sequences/);
