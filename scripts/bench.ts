@@ -20,7 +20,7 @@ const usage = `npm run bench -- [options]
   --tf32             on a GPU, round the factors of products to TensorFloat-32, PyTorch's too
   --against-torch    run scripts/bench-torch.py in turns with ours, and print ratios
   --python FILE      an interpreter that has torch (and transformers, for the capture); default python3
-  --drafter FOLDER   a drafter trained for the demo target, for speculative decoding
+  --drafter FOLDER   a run or drafter of the demo target, for speculative decoding (default demo, the one that comes with draftalign)
   --tokens N         new tokens a text when decoding (default 256)
   --scaling          cost against size instead: N, S, K, V, D of the first case doubled twice
   --json FILE        write all figures there too`;
@@ -35,7 +35,7 @@ const { values: flags } = parseArgs({
     tf32: { type: 'boolean', default: false },
     'against-torch': { type: 'boolean', default: false },
     python: { type: 'string', default: 'python3' },
-    drafter: { type: 'string' },
+    drafter: { type: 'string', default: 'demo' },
     tokens: { type: 'string', default: '256' },
     scaling: { type: 'boolean', default: false },
     json: { type: 'string' },
@@ -74,7 +74,7 @@ if (flags.scaling) {
     console.log(`\nCapture with the demo target, ${capture.batch} sequences of ${capture.length} tokens a pass:\n\n${captureTable(capture)}`);
   }
   if (parts.includes('decode')) {
-    const decoding = await measureDecoding({ tokens: Number(flags.tokens), promptsPerSet: 4, ...(threads !== undefined && { threads }), ...(flags.drafter !== undefined && { drafter: flags.drafter }) });
+    const decoding = await measureDecoding({ drafter: flags.drafter, tokens: Number(flags.tokens), promptsPerSet: 4, ...(threads !== undefined && { threads }) });
     figures['decoding'] = decoding;
     console.log(`\nDecoding with the demo target, greedy, one text at a time, ${decoding.prompts} prompts, to the answers' ends; costs a pass past them, to ${decoding.mostNewTokens} new tokens:\n\n${decodeTable(decoding)}`);
   }

@@ -19,7 +19,7 @@ import { writeTokenizer } from './demo-corpus/chat-tokenizer.js';
 import { corpusSeed } from './demo-corpus/index.js';
 import { demoTargetConfig } from './demo-corpus/model-config.js';
 import { conversationsPerStep, packStep, packUnseen, type Encode, type PackedRows } from './demo-corpus/packing.js';
-import { trainingQuestions, writePrompts } from './demo-corpus/prompts.js';
+import { trainedPerDomain, trainingQuestions, writePrompts } from './demo-corpus/prompts.js';
 import { writeReport } from './demo-corpus/report.js';
 import { createTargetTrainer, initState, languageModelLoss, loadState, rowTensors, saveState, type TrainingState } from './demo-corpus/training-step.js';
 
@@ -34,13 +34,11 @@ const { values: options } = parseArgs({
 });
 const totalSteps = Number(options.steps);
 const targetFolder = resolve(options.out, 'demo-target');
-/** Training conversations of a domain whose questions the prompts avoid: more than `totalSteps` read, so that a longer training may follow. */
-const trainedPerDomain = 60_000;
 if (totalSteps * conversationsPerStep > 3 * trainedPerDomain) throw new Error(`${totalSteps} steps read more conversations than the held-out prompts were kept apart from`);
 const schedule: LearningRateSchedule = { learningRate: 3e-3, warmupSteps: 60, totalSteps, shape: 'cosine', finalShare: 0.03 };
 
 if (options.only === undefined || options.only === 'tokenizer') await writeTokenizer(targetFolder, 6000);
-if (options.only === undefined || options.only === 'prompts') await writePrompts(resolve(options.out, 'demo-prompts'), trainedPerDomain);
+if (options.only === undefined || options.only === 'prompts') await writePrompts(resolve(options.out, 'demo-prompts'));
 if (options.only === undefined || options.only === 'weights') await trainTarget(Number(options['stop-at'] ?? totalSteps));
 if (options.only === undefined || options.only === 'report') await report();
 

@@ -18,22 +18,21 @@ export interface DecodeFigures {
     /** Processor milliseconds a target pass (with its draft) over stretches of the text, past the answer's end. */
     stretches: number[];
   }[];
-  /** Median over prompts of the speed-up on the clock, and by processor time; absent without a trained drafter. */
-  speedUp?: { clock: number; cpu: number };
-  identical?: boolean;
+  /** Median over prompts of the speed-up on the clock, and by processor time. */
+  speedUp: { clock: number; cpu: number };
+  identical: boolean;
 }
 
 const stretch = 64;
 
-export async function measureDecoding(options: { drafter?: string; tokens: number; promptsPerSet: number; threads?: number }): Promise<DecodeFigures> {
+export async function measureDecoding(options: { drafter: string; tokens: number; promptsPerSet: number; threads?: number }): Promise<DecodeFigures> {
   const { drafter, tokens, promptsPerSet, threads } = options;
   const worker = await startOwn<DecodeReady, DecodeAnswer>('decode-worker.js', [
-    '--tokens', String(tokens), '--prompts', String(promptsPerSet), '--stretch', String(stretch),
-    ...(drafter === undefined ? [] : ['--drafter', drafter]),
+    '--drafter', drafter, '--tokens', String(tokens), '--prompts', String(promptsPerSet), '--stretch', String(stretch),
     ...(threads === undefined ? [] : ['--threads', String(threads)]),
   ]);
   try {
-    const kinds = worker.ready.trained ? [false, true] : [false];
+    const kinds = [false, true];
     const answers: DecodeAnswer[][] = kinds.map(() => []);
     const long: DecodeAnswer[][] = kinds.map(() => []);
     const ask = (request: DecodeRequest): Promise<DecodeAnswer> => worker.ask(request);
@@ -44,7 +43,7 @@ export async function measureDecoding(options: { drafter?: string; tokens: numbe
         long[index]!.push(await ask({ prompt, speculative, pastEnd: true }));
       }
     }
-    const [alone, drafted] = answers as [DecodeAnswer[], DecodeAnswer[] | undefined];
+    const [alone, drafted] = answers as [DecodeAnswer[], DecodeAnswer[]];
     return {
       prompts: alone.length,
       mostNewTokens: tokens,
@@ -59,10 +58,8 @@ export async function measureDecoding(options: { drafter?: string; tokens: numbe
           stretches: Array.from({ length: shortest }, (_, i) => median(long[index]!.map(({ stretches }) => stretches[i]!))),
         };
       }),
-      ...(drafted && {
-        speedUp: { clock: median(alone.map(({ ms }, i) => ms / drafted[i]!.ms)), cpu: median(alone.map(({ cpuMs }, i) => cpuMs / drafted[i]!.cpuMs)) },
-        identical: alone.every(({ outputIds }, i) => outputIds.join() === drafted[i]!.outputIds.join()),
-      }),
+      speedUp: { clock: median(alone.map(({ ms }, i) => ms / drafted[i]!.ms)), cpu: median(alone.map(({ cpuMs }, i) => cpuMs / drafted[i]!.cpuMs)) },
+      identical: alone.every(({ outputIds }, i) => outputIds.join() === drafted[i]!.outputIds.join()),
     };
   } finally {
     await worker.stop();
@@ -73,6 +70,6 @@ export function decodeTable({ ways, speedUp, identical }: DecodeFigures): string
   const stretches = Math.max(...ways.map((way) => way.stretches.length));
   const head = ['way', 'tokens/s', 'tokens/CPU s', 'tokens a target pass', ...Array.from({ length: stretches }, (_, i) => `CPU ms a pass from ${i * stretch}`)];
   const rows = ways.map((way) => [way.way, figure(way.tokensPerSecond), figure(way.tokensPerCpuSecond), figure(way.tokensPerPass, 2), ...Array.from({ length: stretches }, (_, i) => figure(way.stretches[i], 2))]);
-  const verdict = speedUp === undefined ? 'No drafter was named (--drafter): the target alone.' : `Speculative decoding: ${speedUp.clock.toFixed(2)} times as fast on the clock, ${speedUp.cpu.toFixed(2)} by processor time (medians over prompts); texts ${identical ? 'identical' : 'DIFFER'}.`;
+  const verdict = `Speculative decoding: ${speedUp.clock.toFixed(2)} times as fast on the clock, ${speedUp.cpu.toFixed(2)} by processor time (medians over prompts); texts ${identical ? 'identical' : 'DIFFER'}.`;
   return `${table(head, rows)}\n\n${verdict}`;
 }

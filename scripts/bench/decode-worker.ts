@@ -8,7 +8,6 @@ import { readPromptSets } from '../../src/commands/prompt-sets.js';
 import { decodeSpeculative, decodeTarget } from '../../src/decoding/decode.js';
 import { createModelSteps } from '../../src/decoding/model-steps.js';
 import { loadDrafter } from '../../src/models/drafter-checkpoint.js';
-import { initDrafterWeights } from '../../src/models/drafter-init.js';
 import { loadTarget } from '../../src/models/target.js';
 import { packageRoot } from '../../src/package-root.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
@@ -17,8 +16,6 @@ import { findDrafter } from '../../src/training/drafter-source.js';
 export interface DecodeReady {
   ready: true;
   prompts: { set: string; id: string }[];
-  /** Whether a trained drafter was given. */
-  trained: boolean;
 }
 
 export interface DecodeRequest {
@@ -47,7 +44,7 @@ const stretch = Number(flags.stretch);
 await loadTensorflow(flags.threads === undefined ? {} : { threads: Number(flags.threads) });
 const folder = join(packageRoot(), 'data/demo-target');
 const target = await loadTarget(folder);
-const drafter = flags.drafter === undefined ? untrained() : await loadDrafter((await findDrafter(flags.drafter)).drafterFolder, target.config);
+const drafter = await loadDrafter((await findDrafter(flags.drafter!)).drafterFolder, target.config);
 const sets = ['stories', 'maths', 'code'].map((name) => ({ name, file: join(packageRoot(), `data/demo-prompts/${name}.jsonl`) }));
 const tokenizer = await loadTokenizer(folder);
 const stopTokens = new Set([...target.config.eosTokenIds, ...tokenizer.specialIds.stop]);
@@ -56,18 +53,9 @@ const prompts = read.flatMap(({ name, prompts }) => prompts.map((prompt) => ({ s
 const capacity = Math.max(...prompts.map(({ ids }) => ids.length)) + maxNewTokens + drafter.config.blockSize;
 const steps = createModelSteps({ target, drafter, capacity });
 const say = (message: DecodeReady | DecodeAnswer): void => console.log(JSON.stringify(message));
-say({ ready: true, trained: flags.drafter !== undefined, prompts: prompts.map(({ set, id }) => ({ set, id })) });
+say({ ready: true, prompts: prompts.map(({ set, id }) => ({ set, id })) });
 for await (const line of createInterface(process.stdin)) {
   say(decode(JSON.parse(line) as DecodeRequest));
-}
-
-function untrained(): Pick<Awaited<ReturnType<typeof loadDrafter>>, 'config' | 'weights'> {
-  const { vocabSize, hiddenSize, numLayers, rmsNormEps, rope, maxPositions } = target.config;
-  const config = {
-    blockSize: 16, maskTokenId: vocabSize - 1, targetLayerIds: [1, 2, 3], numTargetLayers: numLayers, hiddenSize, intermediateSize: 512, numHiddenLayers: 1,
-    numAttentionHeads: 6, numKeyValueHeads: 2, headDim: 32, rmsNormEps, rope, vocabSize, maxPositionEmbeddings: maxPositions, attentionBias: false,
-  };
-  return { config, weights: initDrafterWeights(config, 0) };
 }
 
 function decode({ prompt, speculative, pastEnd }: DecodeRequest): DecodeAnswer {

@@ -11,6 +11,9 @@ export interface DemoPrompt {
   messages: { role: 'user'; content: string }[];
 }
 
+/** Training conversations of a domain whose questions no prompt has: more than the demo target's training reads, so that a longer one may follow. */
+export const trainedPerDomain = 60_000;
+
 /** Every question of the first `conversationsPerDomain` training conversations. */
 export function trainingQuestions(conversationsPerDomain: number): Set<string> {
   const questions = new Set<string>();
@@ -34,9 +37,9 @@ export function newPrompts(domain: Domain, split: Split, count: number, used: Se
 
 /**
  * Writes `maths.jsonl`, `code.jsonl`, `stories.jsonl` (`heldOut` prompts each) and `train.jsonl` (`perDomain` of every domain, in turn)
- * into `folder`. No prompt occurs twice in these files, nor among the first `trained` training conversations of its domain.
+ * into `folder`. No prompt occurs twice in these files, nor among the training conversations; with more for training, the held-out ones stay the same.
  */
-export async function writePrompts(folder: string, trained: number, heldOut = 80, perDomain = 1000): Promise<void> {
+export async function writePrompts(folder: string, { heldOut = 80, perDomain = 1000, trained = trainedPerDomain } = {}): Promise<void> {
   const used = trainingQuestions(trained);
   const lines = (prompts: DemoPrompt[]): string => prompts.map((prompt) => `${JSON.stringify(prompt)}\n`).join('');
   for (const domain of domains) await writeFileAtomic(join(folder, `${domain}.jsonl`), lines(newPrompts(domain, 'prompts', heldOut, used)));

@@ -24,7 +24,7 @@ export interface DecodingModels {
 
 /**
  * Loads both models; TensorFlow must be loaded.
- * @param options.drafter run folder, checkpoint or drafter folder
+ * @param options.drafter run folder, checkpoint, drafter folder, or `demo`
  * @param options.target folder or Hugging Face id; default: the run's
  * @throws UserError where one cannot be had, or the two do not fit; all that does not fit is listed
  */

@@ -1,6 +1,6 @@
 // The stages of the demo. Every stage leaves what it made in the demo's folder, and a stage that finds it made is passed over.
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { loadConfig, type Config } from '../config/load.js';
 import type { ObjectiveName } from '../config/losses.js';
@@ -9,8 +9,10 @@ import { loadDrafter, saveDrafter } from '../models/drafter-checkpoint.js';
 import { initDrafterWeights } from '../models/drafter-init.js';
 import { packageRoot } from '../package-root.js';
 import { formatColumns } from '../reports/columns.js';
+import type { ExportRecord } from '../reports/export-record.js';
 import { createProgress, formatDuration } from '../reports/progress.js';
 import { tf } from '../tensorflow/ops.js';
+import { findDrafter } from '../training/drafter-source.js';
 import { runPaths } from '../training/run-folder.js';
 import { train, type TrainResult } from '../training/trainer.js';
 import { evaluateDrafter } from './evaluate-drafter.js';
@@ -49,7 +51,7 @@ const titles: Partial<Record<ObjectiveName, string>> = {
 export async function runDemo(options: DemoOptions): Promise<DemoResult | undefined> {
   const { out, objectives, signal, say = (line) => console.error(line) } = options;
   const started = performance.now();
-  const stages = 2 * objectives.length + 2;
+  const stages = 2 * objectives.length + 3;
   let stage = 0;
   const announce = (text: string): void => say(`\n[${++stage}/${stages}] ${text} (${formatDuration(performance.now() - started)} so far)`);
   await mkdir(out, { recursive: true });
@@ -62,6 +64,9 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult | undefi
     if (!result.finished) return undefined;
     drafters.push({ name: objective, title: titles[objective] ?? objective, folder: result.lastDrafter });
   }
+  const last = drafters.at(-1)!;
+  const shipped = await findDrafter('demo');
+  drafters.push({ name: 'shipped', title: 'trained long (see below)', folder: shipped.drafterFolder });
   drafters.unshift({ name: 'untrained', title: 'untrained', folder: await saveUntrained(out, drafters[0]!.folder, config!.training.seed) });
   const evaluations: DemoResult['evaluations'] = [];
   for (const { name, title, folder } of drafters) {
@@ -79,10 +84,11 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult | undefi
     }).finally(() => progress.finish());
     evaluations.push({ drafter: title, document });
   }
-  announce('The last drafter is exported, read back and compared');
-  const last = drafters.at(-1)!;
+  announce(`A drafter is exported, read back and compared: ${last.title}`);
   await exportDrafter({ source: last.folder, out: join(out, 'drafter'), target: 'demo', evaluation: join(out, `evaluation-${last.name}.json`), say });
-  return { table: formatTable(evaluations, config!.training.steps!), evaluations };
+  const { source } = JSON.parse(await readFile(join(shipped.drafterFolder, 'draftalign.json'), 'utf8')) as ExportRecord;
+  const note = `The last row is the drafter that comes with draftalign (--drafter demo): the best recipe for ${source.step} steps, on answers to more prompts.`;
+  return { table: `${formatTable(evaluations, config!.training.steps!)}\n\n${note}`, evaluations };
 }
 
 async function demoConfig({ out, steps, objectives, set: overrides = [] }: DemoOptions, objective: ObjectiveName): Promise<Config> {

@@ -16,7 +16,7 @@ import { loadDecodingModels, roomForPrompts, type DecodingModels } from './decod
 import { readPromptSets, type NamedPrompts } from './prompt-sets.js';
 
 export interface EvaluateOptions {
-  /** Run folder, checkpoint or drafter folder. */
+  /** Run folder, checkpoint, drafter folder, or `demo`. */
   drafter: string;
   target?: string;
   checkpoint?: 'best' | 'last';

@@ -40,7 +40,7 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
           'Prompt files are read as published: GSM8K, MATH-500, HumanEval, MBPP, MT-Bench, Spec-Bench, AIME, LiveCodeBench, Alpaca; rows with prompt, messages, turns or prompt_ids; plain text, one prompt a line; JSON lines, JSON or Parquet. ' +
           'gsm8k, math-500, humaneval, mbpp, mt-bench, aime24 and alpaca by name alone are downloaded from the Hugging Face hub.',
       )
-      .option('drafter', { type: 'string', demandOption: true, requiresArg: true, describe: 'Run folder, checkpoint, or drafter folder (dflash or speculators format)' })
+      .option('drafter', { type: 'string', demandOption: true, requiresArg: true, describe: 'Run folder, checkpoint, drafter folder (dflash or speculators format), or demo' })
       .option('target', { type: 'string', requiresArg: true, describe: "Folder or Hugging Face id; default: the run's" })
       .option('checkpoint', { choices: ['best', 'last'] as const, default: 'best' as const, describe: "Which of a run's checkpoints" })
       .option('prompts', { type: 'string', array: true, nargs: 1, demandOption: true, describe: 'A prompt set, NAME=FILE, or the name of a benchmark (repeatable)' })

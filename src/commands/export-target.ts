@@ -25,9 +25,10 @@ export interface ExportTarget {
 
 const architectures = { llama: 'LlamaForCausalLM', qwen2: 'Qwen2ForCausalLM', qwen3: 'Qwen3ForCausalLM' } as const;
 
-/** The target that the run names, or the note that our own checkpoints carry. */
+/** The target that the source or its run names, or the note that our own checkpoints carry. */
 export async function nameOfTarget(source: DrafterSource): Promise<string | undefined> {
   if (source.run !== undefined) return source.run.config.target;
+  if (source.target !== undefined) return source.target;
   const text = await readFile(join(source.drafterFolder, 'config.json'), 'utf8').catch(() => '{}');
   let name: unknown;
   try {

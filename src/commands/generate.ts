@@ -30,7 +30,7 @@ export const generateCommand: CommandModule<object, GenerateArguments> = {
       .usage(
         '$0 generate --drafter RUN|DIR --prompt TEXT\n\nDecodes one prompt speculatively and writes the answer as it comes. Accepted drafts are marked: what is unmarked, the target had to write itself.',
       )
-      .option('drafter', { type: 'string', demandOption: true, requiresArg: true, describe: 'Run folder, checkpoint, or drafter folder' })
+      .option('drafter', { type: 'string', demandOption: true, requiresArg: true, describe: 'Run folder, checkpoint, drafter folder, or demo' })
       .option('target', { type: 'string', requiresArg: true, describe: "Folder or Hugging Face id; default: the run's" })
       .option('checkpoint', { choices: ['best', 'last'] as const, default: 'best' as const, describe: "Which of a run's checkpoints" })
       .option('prompt', { type: 'string', demandOption: true, requiresArg: true, describe: 'The prompt; - reads it from standard input' })
@@ -41,7 +41,7 @@ export const generateCommand: CommandModule<object, GenerateArguments> = {
       .option('prompt-format', { choices: ['auto', 'chat', 'raw'] as const, default: 'auto' as const, describe: 'auto: the chat template when the tokenizer has one' })
       .option('mark', { choices: ['colour', 'brackets', 'none'] as const, describe: 'How accepted drafts are marked; default: colour on a terminal, else none' })
       .option('threads', { type: 'number', requiresArg: true, describe: 'Threads of TensorFlow; default all cores' })
-      .example('$0 generate --drafter runs/demo --prompt "Write a Python function that reverses a list."', '') as Argv<GenerateArguments>,
+      .example('$0 generate --drafter demo --prompt "Tell me a short story about a brave fox."', 'with what comes with draftalign') as Argv<GenerateArguments>,
   async handler(args) {
     const { loadTensorflow } = await import('../tensorflow/load.js');
     const { createModelSteps } = await import('../decoding/model-steps.js');

@@ -1,9 +1,10 @@
-// Where a user points when asked for a drafter: a run folder, one of its checkpoints, or any drafter folder.
+// Where a user points when asked for a drafter: a run folder, one of its checkpoints, any drafter folder, or `demo`, the one that comes with draftalign.
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Config } from '../config/load.js';
 import { UserError } from '../errors.js';
+import { packageRoot } from '../package-root.js';
 import { openCheckpoint, parseState } from './checkpoints.js';
 import { readRunConfig, runPaths } from './run-folder.js';
 
@@ -11,6 +12,8 @@ import { readRunConfig, runPaths } from './run-folder.js';
 export interface DrafterSource {
   /** Holds config.json and the weights. */
   drafterFolder: string;
+  /** The target that it is known to be for, where no run says so. */
+  target?: string;
   /** The run that made it. */
   run?: { folder: string; config: Config };
   /** The checkpoint that it is part of, and what its state says. */
@@ -19,10 +22,12 @@ export interface DrafterSource {
 
 /**
  * Finds the drafter that `path` means: of a run folder, the `which` checkpoint's; of a checkpoint folder, its own; else `path` is
- * the drafter folder. A run's checkpoint is checked against its hashes. Throws `UserError` where there is none.
+ * the drafter folder; `demo` means the demo target's, where no folder has that name. A run's checkpoint is checked against its hashes. Throws `UserError` where
+ * there is none.
  */
 export async function findDrafter(path: string, which: 'best' | 'last' = 'best'): Promise<DrafterSource> {
-  if (!existsSync(path)) throw new UserError(`there is no folder ${path}. Give a run folder, a checkpoint or a drafter folder.`);
+  if (!existsSync(path) && path === 'demo') return { drafterFolder: join(packageRoot(), 'data/demo-drafter'), target: 'demo' };
+  if (!existsSync(path)) throw new UserError(`there is no folder ${path}. Give a run folder, a checkpoint or a drafter folder; demo is the demo target's.`);
   const { checkpoints, config } = runPaths(path);
   if (existsSync(checkpoints)) {
     const checkpoint = await openCheckpoint(checkpoints, which);
