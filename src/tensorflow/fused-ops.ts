@@ -70,6 +70,11 @@ export function fusedUnpackHalf(packed: Tensor): Tensor {
   return run('UnpackHalf', [packed], 1)[0]!;
 }
 
+/** `rows [m, k] · matrix [n, k]ᵀ` of a few rows: `[m, n]`. */
+export function fusedThinProduct(rows: Tensor, matrix: Tensor): Tensor {
+  return run('ThinProduct', [rows, matrix], 1)[0]!;
+}
+
 /** `a · b` of matrices, each transposed first where asked. Where `productsInForce()`. */
 export function fusedProduct(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
   return run('Product', [a, b], 1, { transpose_a: transposeA, transpose_b: transposeB })[0]!;

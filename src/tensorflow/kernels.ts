@@ -44,6 +44,11 @@ export function vocabularyKernelInForce(): boolean {
   return kernelsInForce() && (loaded!.products || threadsPerOperation() === 1);
 }
 
+/** Whether products of a few rows are made by a kernel, which has a thread to itself too. */
+export function thinProductsInForce(): boolean {
+  return kernelsInForce() && threadsPerOperation() === 1;
+}
+
 /** Runs `compute` (synchronous) with plain operations only. */
 export function withPlainOperations<T>(compute: () => T): T {
   plain++;

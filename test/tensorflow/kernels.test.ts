@@ -11,7 +11,7 @@ import { blockAttention } from '../../src/models/drafter-attention.js';
 import { rmsNorm, swiglu } from '../../src/models/layers.js';
 import { applyRope, ropeTables } from '../../src/models/rope.js';
 import { packageRoot } from '../../src/package-root.js';
-import { fusedBlockAttention, fusedProduct, fusedRmsNorm, fusedVocabularySums, fusedWeightedRows } from '../../src/tensorflow/fused-ops.js';
+import { fusedBlockAttention, fusedProduct, fusedRmsNorm, fusedThinProduct, fusedVocabularySums, fusedWeightedRows } from '../../src/tensorflow/fused-ops.js';
 import { kernelFlags, kernelLevels, kernelsInForce, processorLevels, productsInForce, withPlainOperations } from '../../src/tensorflow/kernels.js';
 import { loadTensorflow } from '../../src/tensorflow/load.js';
 import { matrixProduct } from '../../src/tensorflow/matrix-product.js';
@@ -161,11 +161,28 @@ function exactProduct(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boo
   return Float64Array.from(left.flatMap((row) => right.map((column) => row.reduce((sum, value, i) => sum + value * column[i]!, 0))));
 }
 
+/** ‖found - exact‖ / ‖exact‖. */
+function errorOf(found: Tensor, exact: Float64Array): number {
+  const values = found.dataSync();
+  return Math.sqrt(exact.reduce((sum, value, i) => sum + (values[i]! - value) ** 2, 0) / exact.reduce((sum, value) => sum + value ** 2, 0));
+}
+
+test('products of a few rows are as exact as TensorFlow\'s, whatever their sizes, and have the gradients of a product', kernels, () => {
+  // Rows that fill a vector and do not, in one panel and two; results that are held in one piece and in more.
+  for (const [m, k, n] of [[2, 1, 1], [2, 5, 7], [16, 192, 512], [17, 33, 241], [24, 64, 240], [33, 16, 31], [48, 100, 500], [70, 20, 500]] as [number, number, number][]) {
+    tf.tidy(() => {
+      const [rows, matrix] = [random(m, k), random(n, k)];
+      const exact = exactProduct(rows, matrix, false, true);
+      const own = errorOf(fusedThinProduct(rows, matrix), exact);
+      const theirs = errorOf(tf.matMul(rows as Tensor2D, matrix as Tensor2D, false, true), exact);
+      assert.ok(own <= Math.max(2 * theirs, 1e-7), `${m}·${k}·${n}: ${own}, TensorFlow ${theirs}`);
+    });
+  }
+  assertAsPlain((rows, matrix) => matrixProduct(rows as Tensor2D, matrix as Tensor2D, false, true), [random(16, 40), random(300, 40)]);
+  assert.throws(() => fusedThinProduct(random(3, 4), random(5, 6)), /two matrices of one width/);
+});
+
 test('products by AMX are at least as exact as TensorFlow\'s, however they lie and whatever their sizes', products, () => {
-  const error = (found: Tensor, exact: Float64Array): number => {
-    const values = found.dataSync();
-    return Math.sqrt(exact.reduce((sum, value, i) => sum + (values[i]! - value) ** 2, 0) / exact.reduce((sum, value) => sum + value ** 2, 0));
-  };
   // The last two go in groups of lines and in chunks of depth.
   for (const [m, k, n] of [[1, 1, 1], [32, 32, 32], [33, 65, 17], [100, 192, 70], [5, 7, 300], [530, 70, 530], [260, 650, 260]] as [number, number, number][]) {
     for (const transposeA of [false, true]) {
@@ -174,8 +191,8 @@ test('products by AMX are at least as exact as TensorFlow\'s, however they lie a
           const a = transposeA ? random(k, m) : random(m, k);
           const b = transposeB ? random(n, k) : random(k, n);
           const exact = exactProduct(a, b, transposeA, transposeB);
-          const own = error(fusedProduct(a, b, transposeA, transposeB), exact);
-          const theirs = error(tf.matMul(a as Tensor2D, b as Tensor2D, transposeA, transposeB), exact);
+          const own = errorOf(fusedProduct(a, b, transposeA, transposeB), exact);
+          const theirs = errorOf(tf.matMul(a as Tensor2D, b as Tensor2D, transposeA, transposeB), exact);
           assert.ok(own <= Math.max(theirs, 1e-7), `${m}·${k}·${n} ${transposeA} ${transposeB}: ${own}, TensorFlow ${theirs}`);
         });
       }
