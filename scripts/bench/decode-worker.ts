@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { loadTokenizer } from '../../data/tokenizer.js';
+import { decodingLoadOptions } from '../../src/commands/decoding-models.js';
 import { readPromptSets } from '../../src/commands/prompt-sets.js';
 import { decodeSpeculative, decodeTarget } from '../../src/decoding/decode.js';
 import { createModelSteps } from '../../src/decoding/model-steps.js';
@@ -41,7 +42,7 @@ const { values: flags } = parseArgs({
 });
 const maxNewTokens = Number(flags.tokens);
 const stretch = Number(flags.stretch);
-await loadTensorflow(flags.threads === undefined ? {} : { threads: Number(flags.threads) });
+await loadTensorflow(await decodingLoadOptions({ drafter: flags.drafter!, target: 'demo' }, flags.threads === undefined ? undefined : Number(flags.threads)));
 const folder = join(packageRoot(), 'data/demo-target');
 const target = await loadTarget(folder);
 const drafter = await loadDrafter((await findDrafter(flags.drafter!)).drafterFolder, target.config);

@@ -2,7 +2,7 @@
 import type { Argv, CommandModule } from 'yargs';
 import type { Verifier } from '../decoding/decode.js';
 import type { EvaluateOptions } from './evaluate-drafter.js';
-import { samplingOptions, samplingOf } from './decoding-models.js';
+import { decodingLoadOptions, samplingOptions, samplingOf } from './decoding-models.js';
 import type { NamedPrompts } from './prompt-sets.js';
 import { createProgress } from '../reports/progress.js';
 
@@ -55,7 +55,7 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
       .option('prompt-format', { choices: ['auto', 'chat', 'raw'] as const, default: 'auto' as const, describe: 'auto: the chat template when the tokenizer has one' })
       .option('ignore-eos', { type: 'boolean', default: false, describe: 'Decode past tokens that would end the text' })
       .option('json', { type: 'string', requiresArg: true, describe: 'Write everything to this file (docs/evaluate-json.md)' })
-      .option('threads', { type: 'number', requiresArg: true, describe: 'Threads of TensorFlow; default all cores' })
+      .option('threads', { type: 'number', requiresArg: true, describe: 'Threads of TensorFlow; default all cores, or one for a target of less than 32 MiB' })
       .option('eager', { type: 'boolean', default: false, describe: 'Run every operation by itself instead of recorded graphs' }) as Argv<EvaluateArguments>,
   async handler(args) {
     const { loadTensorflow } = await import('../tensorflow/load.js');
@@ -65,7 +65,8 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
     const sets: NamedPrompts[] = [];
     // One after the other: two downloads into one cache would be in each other's way.
     for (const argument of args.prompts) sets.push(await promptsOf(argument));
-    await loadTensorflow(args.threads === undefined ? {} : { threads: args.threads });
+    const load = await decodingLoadOptions(args, args.threads);
+    await loadTensorflow(load);
     const progress = createProgress({ label: 'prompt' });
     const options: EvaluateOptions = {
       drafter: args.drafter,
@@ -85,7 +86,7 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
       promptFormat: args['prompt-format'],
       ignoreEos: args['ignore-eos'],
       json: args.json,
-      threads: args.threads,
+      threads: load.threads,
       eager: args.eager,
       say: (line) => progress.say(line),
       onProgress: ({ done, total, acceptedLength }) => progress.update({ done, total, figures: [`accepted ${acceptedLength.toFixed(2)}`] }),

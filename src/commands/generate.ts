@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Argv, CommandModule } from 'yargs';
 import type { Verifier } from '../decoding/decode.js';
-import { loadDecodingModels, roomForPrompts, samplingOf, samplingOptions } from './decoding-models.js';
+import { decodingLoadOptions, loadDecodingModels, roomForPrompts, samplingOf, samplingOptions } from './decoding-models.js';
 
 interface GenerateArguments {
   drafter: string;
@@ -40,7 +40,7 @@ export const generateCommand: CommandModule<object, GenerateArguments> = {
       .option('block-size', { type: 'number', requiresArg: true, describe: 'Slots of a block at inference; default: as trained' })
       .option('prompt-format', { choices: ['auto', 'chat', 'raw'] as const, default: 'auto' as const, describe: 'auto: the chat template when the tokenizer has one' })
       .option('mark', { choices: ['colour', 'brackets', 'none'] as const, describe: 'How accepted drafts are marked; default: colour on a terminal, else none' })
-      .option('threads', { type: 'number', requiresArg: true, describe: 'Threads of TensorFlow; default all cores' })
+      .option('threads', { type: 'number', requiresArg: true, describe: 'Threads of TensorFlow; default all cores, or one for a target of less than 32 MiB' })
       .example('$0 generate --drafter demo --prompt "Tell me a short story about a brave fox."', 'with what comes with draftalign') as Argv<GenerateArguments>,
   async handler(args) {
     const { loadTensorflow } = await import('../tensorflow/load.js');
@@ -51,7 +51,7 @@ export const generateCommand: CommandModule<object, GenerateArguments> = {
     const { UserError } = await import('../errors.js');
     const prompt = args.prompt === '-' ? readFileSync(0, 'utf8') : args.prompt;
     if (prompt.trim() === '') throw new UserError('the prompt is empty.');
-    await loadTensorflow(args.threads === undefined ? {} : { threads: args.threads });
+    await loadTensorflow(await decodingLoadOptions(args, args.threads));
     const models = await loadDecodingModels(args, (line) => console.error(line));
     const { target, drafter, tokenizer, stopTokens } = models;
     if (tokenizer === undefined) throw new UserError(`${target.folder} has no tokenizer.json, so the prompt cannot be tokenized.`);

@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { before } from 'node:test';
+import { decodingLoadOptions } from '../../src/commands/decoding-models.js';
 import { evaluateDrafter, type EvaluateOptions } from '../../src/commands/evaluate-drafter.js';
 import { promptsOf } from '../../src/commands/prompt-sets.js';
 import type { EvaluationDocument } from '../../src/decoding/evaluation-json.js';
@@ -45,6 +46,19 @@ const storiesOptions = (file: string, more: Partial<EvaluateOptions> = {}): Eval
   sets: [{ name: 'x', file }],
   maxNewTokens: 80,
   ...more,
+});
+
+test('a small target is decoded with one thread, unless threads are asked for or the environment chooses', async () => {
+  const chosen = process.env['TF_NUM_INTRAOP_THREADS'];
+  assert.deepEqual(await decodingLoadOptions({ drafter: 'demo' }, undefined), {});
+  delete process.env['TF_NUM_INTRAOP_THREADS'];
+  try {
+    assert.deepEqual(await decodingLoadOptions({ drafter: 'demo' }, undefined), { threads: 1 });
+    assert.deepEqual(await decodingLoadOptions({ drafter: 'demo' }, 3), { threads: 3 });
+    await assert.rejects(decodingLoadOptions({ drafter: 'nowhere' }, undefined), /there is no folder nowhere/);
+  } finally {
+    process.env['TF_NUM_INTRAOP_THREADS'] = chosen;
+  }
 });
 
 test('a drafter trained elsewhere decodes as the reference loop does: ids, and the accepted length of every round', trained, async () => {
