@@ -33,6 +33,7 @@ const config = await loadConfig(join(packageRoot(), 'configs/best.yaml'), {
   set: [
     `data.prompts=${JSON.stringify(join(run, 'prompts', 'train.jsonl'))}`,
     'data.maxRows=null',
+    'capture.generate.temperature=0',
     `training.steps=${options.steps}`,
     'evaluation.everySteps=1000',
     `output.folder=${JSON.stringify(join(run, 'training'))}`,

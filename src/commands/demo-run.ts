@@ -87,7 +87,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult | undefi
   announce(`A drafter is exported, read back and compared: ${last.title}`);
   await exportDrafter({ source: last.folder, out: join(out, 'drafter'), target: 'demo', evaluation: join(out, `evaluation-${last.name}.json`), say });
   const { source } = JSON.parse(await readFile(join(shipped.drafterFolder, 'draftalign.json'), 'utf8')) as ExportRecord;
-  const note = `The last row is the drafter that comes with draftalign (--drafter demo): the best recipe for ${source.step} steps, on answers to more prompts.`;
+  const note = `The last row is the drafter that comes with draftalign (--drafter demo): the best recipe for ${source.step} steps, on greedy answers to more prompts.`;
   return { table: `${formatTable(evaluations, config!.training.steps!)}\n\n${note}`, evaluations };
 }
 
