@@ -138,6 +138,30 @@ test('the softmax over a vocabulary gives the first token that has the peak, the
   }
 });
 
+test('the gradient of a score is as exact over a large vocabulary as over a small one', kernels, () => {
+  for (const vocabulary of [1000, 150_000]) {
+    const [rows, width] = [4, 16];
+    const hidden = tf.mul(random(rows, 1, width), 0.15);
+    const head = tf.add(random(vocabulary, width), 0.1) as Tensor2D;
+    const found = tf.grad((x) => tf.sum(scoreHidden(x as Tensor3D, head, tf.zeros([rows, 1], 'int32') as Tensor2D, tf.ones([rows, 1]) as Tensor2D).logProb!))(hidden);
+    const [h, w] = [hidden.dataSync(), head.dataSync()];
+    const exact = new Float64Array(rows * width);
+    for (let row = 0; row < rows; row++) {
+      const own = exact.subarray(row * width, (row + 1) * width);
+      let total = 0;
+      for (let token = 0; token < vocabulary; token++) {
+        let logit = 0;
+        for (let d = 0; d < width; d++) logit += h[row * width + d]! * w[token * width + d]!;
+        total += Math.exp(logit);
+        for (let d = 0; d < width; d++) own[d] = own[d]! - Math.exp(logit) * w[token * width + d]!;
+      }
+      for (let d = 0; d < width; d++) own[d] = w[d]! + own[d]! / total;
+    }
+    const error = errorOf(found, exact);
+    assert.ok(error < 3e-7, `${vocabulary} tokens: ${error}`);
+  }
+});
+
 test('what is not a number stays so: a step that went wrong is seen', kernels, () => {
   const spoilt = (width: number): Tensor => tf.concat([random(1, width - 1), tf.fill([1, 1], NaN)], 1);
   assert.ok(Number.isNaN(fusedRmsNorm(spoilt(20), tf.ones([20]), 1e-6).norm.dataSync()[3]));
@@ -169,13 +193,13 @@ function errorOf(found: Tensor, exact: Float64Array): number {
 
 test('products of a few rows are as exact as TensorFlow\'s, whatever their sizes, and have the gradients of a product', kernels, () => {
   // Rows that fill a vector and do not, in one panel and two; results that are held in one piece and in more.
-  for (const [m, k, n] of [[2, 1, 1], [2, 5, 7], [16, 192, 512], [17, 33, 241], [24, 64, 240], [33, 16, 31], [48, 100, 500], [70, 20, 500]] as [number, number, number][]) {
+  for (const [m, k, n] of [[2, 1, 1], [2, 5, 7], [16, 192, 512], [17, 33, 241], [24, 64, 240], [33, 16, 31], [48, 100, 500], [70, 20, 500], [16, 9000, 20]] as [number, number, number][]) {
     tf.tidy(() => {
       const [rows, matrix] = [random(m, k), random(n, k)];
       const exact = exactProduct(rows, matrix, false, true);
       const own = errorOf(fusedThinProduct(rows, matrix), exact);
       const theirs = errorOf(tf.matMul(rows as Tensor2D, matrix as Tensor2D, false, true), exact);
-      assert.ok(own <= Math.max(2 * theirs, 1e-7), `${m}·${k}·${n}: ${own}, TensorFlow ${theirs}`);
+      assert.ok(own <= Math.max(1.2 * theirs, 1e-7), `${m}·${k}·${n}: ${own}, TensorFlow ${theirs}`);
     });
   }
   assertAsPlain((rows, matrix) => matrixProduct(rows as Tensor2D, matrix as Tensor2D, false, true), [random(16, 40), random(300, 40)]);

@@ -134,22 +134,15 @@ enum { kHigh = 0, kMiddle = 1, kLow = 2 };
   _tile_dpbf16ps(2, 5, 6);   \
   _tile_dpbf16ps(3, 5, 7)
 
-/** kBlock × kBlock sums of a packed block of lines and one of columns, written to `c` or added to what stands there. */
+/** kBlock × kBlock sums of a packed block of lines and one of columns, written to `c`, or added to what stands there: in the end, since long sums of float32 lose digits. */
 inline void multiply_block(const uint16_t* left_block, const uint16_t* right_block, int64_t steps, bool add, float* c, int64_t row) {
   constexpr int64_t kStep = 2 * kParts * kTile;
   // The compiler does not know that the instructions read memory: what was written before must be there.
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  if (add) {
-    _tile_loadd(0, c, row * sizeof(float));
-    _tile_loadd(1, c + kSide, row * sizeof(float));
-    _tile_loadd(2, c + kSide * row, row * sizeof(float));
-    _tile_loadd(3, c + kSide * row + kSide, row * sizeof(float));
-  } else {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-  }
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
   for (int64_t step = 0; step < steps; step++) {
     const uint16_t* left = left_block + step * kStep;
     const uint16_t* right = right_block + step * kStep;
@@ -168,10 +161,21 @@ inline void multiply_block(const uint16_t* left_block, const uint16_t* right_blo
     LOAD_RIGHT(kHigh);
     MULTIPLY_TILES();
   }
-  _tile_stored(0, c, row * sizeof(float));
-  _tile_stored(1, c + kSide, row * sizeof(float));
-  _tile_stored(2, c + kSide * row, row * sizeof(float));
-  _tile_stored(3, c + kSide * row + kSide, row * sizeof(float));
+  alignas(64) float sums[kBlock * kBlock];
+  float* const to = add ? sums : c;
+  const int64_t to_row = add ? kBlock : row;
+  _tile_stored(0, to, to_row * sizeof(float));
+  _tile_stored(1, to + kSide, to_row * sizeof(float));
+  _tile_stored(2, to + kSide * to_row, to_row * sizeof(float));
+  _tile_stored(3, to + kSide * to_row + kSide, to_row * sizeof(float));
+  if (!add) return;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  for (int i = 0; i < kBlock; i++) {
+    for (int half = 0; half < kBlock; half += kSide) {
+      float* at = c + i * row + half;
+      _mm512_storeu_ps(at, _mm512_add_ps(_mm512_loadu_ps(at), _mm512_load_ps(sums + i * kBlock + half)));
+    }
+  }
 }
 
 /** The shapes of all tiles for this thread, as long as it lives. Numbers below the smallest normal one are 0 meanwhile, as the tiles have it: made in full, each would cost a hundred instructions. */

@@ -40,10 +40,7 @@ struct Rows {
 
 template <int rows, int vectors>
 inline void multiply_registers(Strided a, Rows<const float> b, Rows<float> c, int64_t inner, bool add) {
-  Vector sums[rows][vectors];
-  for (int i = 0; i < rows; i++) {
-    for (int v = 0; v < vectors; v++) sums[i][v] = add ? load(c.data + i * c.row + v * kLanes) : Vector{};
-  }
+  Vector sums[rows][vectors] = {};
   for (int64_t k = 0; k < inner; k++) {
     Vector line[vectors];
     for (int v = 0; v < vectors; v++) line[v] = load(b.data + k * b.row + v * kLanes);
@@ -53,18 +50,34 @@ inline void multiply_registers(Strided a, Rows<const float> b, Rows<float> c, in
     }
   }
   for (int i = 0; i < rows; i++) {
-    for (int v = 0; v < vectors; v++) store(c.data + i * c.row + v * kLanes, sums[i][v]);
+    for (int v = 0; v < vectors; v++) {
+      float* to = c.data + i * c.row + v * kLanes;
+      store(to, add ? load(to) + sums[i][v] : sums[i][v]);
+    }
   }
 }
+
+template <int rows, int vectors>
+inline void multiply_piece(Strided a, Rows<const float> b, Rows<float> c, int64_t row_count, int64_t inner, bool add) {
+  int64_t i = 0;
+  for (; i + rows <= row_count; i += rows) multiply_registers<rows, vectors>({a.data + i * a.row, a.row, a.column}, b, {c.data + i * c.row, c.row}, inner, add);
+  if constexpr (rows > 1) {
+    if (i < row_count) multiply_piece<rows / 2, vectors>({a.data + i * a.row, a.row, a.column}, b, {c.data + i * c.row, c.row}, row_count - i, inner, add);
+  }
+}
+
+/** Products that are summed up before they are added to what others came to: long sums of float32 lose digits. */
+constexpr int64_t kMostSummed = 256;
 
 /** As `multiply`, for B and C of that many vectors a row; `rows` of them at once. */
 template <int rows, int vectors>
 inline void multiply_rows(Strided a, Rows<const float> b, Rows<float> c, int64_t row_count, int64_t inner, bool add) {
-  int64_t i = 0;
-  for (; i + rows <= row_count; i += rows) multiply_registers<rows, vectors>({a.data + i * a.row, a.row, a.column}, b, {c.data + i * c.row, c.row}, inner, add);
-  if constexpr (rows > 1) {
-    if (i < row_count) multiply_rows<rows / 2, vectors>({a.data + i * a.row, a.row, a.column}, b, {c.data + i * c.row, c.row}, row_count - i, inner, add);
-  }
+  int64_t start = 0;
+  do {
+    const int64_t piece = std::min(kMostSummed, inner - start);
+    multiply_piece<rows, vectors>({a.data + start * a.column, a.row, a.column}, {b.data + start * b.row, b.row}, c, row_count, piece, add || start > 0);
+    start += kMostSummed;
+  } while (start < inner);
 }
 
 /** C `[row_count, width]` = A `[row_count, inner]` · B `[inner, width]`, or that much more where `add`; `width` is a multiple of kLanes. */
