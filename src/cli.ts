@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The command line: one file a command in src/commands/, listed here.
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
